@@ -1,0 +1,35 @@
+"""Git, read only: open, refs, resolve, trees, blobs, log, diff of trees.
+
+This package is the only importer of pygit2, and no pygit2 object leaves it: object ids are 40
+hex digits, paths and names are bytes, times are aware datetimes in UTC. A `Repository` belongs
+to one thread.
+"""
+
+from gitdags.git.repository import (
+    EmptyRepository,
+    MissingObject,
+    NoSuchRepository,
+    Repository,
+    ShallowHistory,
+    TreeTooLarge,
+    UnsupportedRepository,
+    discover,
+    is_sha,
+)
+from gitdags.git.revision import BadRevision, parse_instant, resolve, split_range
+
+__all__ = [
+    "BadRevision",
+    "EmptyRepository",
+    "MissingObject",
+    "NoSuchRepository",
+    "Repository",
+    "ShallowHistory",
+    "TreeTooLarge",
+    "UnsupportedRepository",
+    "discover",
+    "is_sha",
+    "parse_instant",
+    "resolve",
+    "split_range",
+]

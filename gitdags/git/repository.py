@@ -1,0 +1,390 @@
+"""One open repository: its refs, commits, trees and blobs. Knows nothing of DAGs."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pygit2
+from pygit2.enums import ObjectType, Option, SortMode
+
+from gitdags.errors import GitdagsError, shown
+from gitdags.git.tree import TooLarge, Trees
+from gitdags.model import Change, Commit, Entry, Ref
+
+# Hashing every object again on reading took a whole read from 108 to 178 ms (docs/benchmarks.md);
+# `git fsck` is the tool that verifies a repository.
+pygit2.option(Option.ENABLE_STRICT_HASH_VERIFICATION, False)
+
+_SHA = re.compile(r"[0-9a-f]{40}")
+MIN_ABBREVIATION = 4  # git's own limit
+
+
+class NoSuchRepository(GitdagsError):
+    """The path holds no Git repository."""
+
+    http_status = 404
+
+
+class UnsupportedRepository(GitdagsError):
+    """A repository that libgit2 cannot read."""
+
+
+class EmptyRepository(GitdagsError):
+    """A repository without a commit."""
+
+    http_status = 404
+
+
+class MissingObject(GitdagsError):
+    """An object that some other object names is not in the repository."""
+
+    http_status = 404
+
+
+class ShallowHistory(GitdagsError):
+    """History goes on, but not in this clone."""
+
+
+class TreeTooLarge(GitdagsError):
+    """A commit holds more than anyone would check out."""
+
+
+def is_sha(text: str) -> bool:
+    """Whether the text is a full object id: 40 lower-case hex digits."""
+    return _SHA.fullmatch(text) is not None
+
+
+def discover(start: Path) -> Path | None:
+    """The git directory of the repository that contains a directory, or None."""
+    found = pygit2.discover_repository(str(start))
+    return Path(found) if found else None
+
+
+class Repository:
+    """A repository opened for reading. Not to be shared between threads.
+
+    ``tree_memory`` bounds the parsed trees kept, in bytes.
+    """
+
+    def __init__(self, path: Path | str, *, tree_memory: int = 64 << 20) -> None:
+        self.path = Path(path)
+        self._git = _open(self.path)
+        self._odb = self._git.odb
+        self._trees = Trees(self._read_tree, tree_memory)
+        self._commits: dict[str, Commit] = {}
+        self.git_dir = Path(self._git.path)
+        self.work_tree = Path(self._git.workdir) if self._git.workdir else None
+
+    # ── refs ──────────────────────────────────────────────────────────────────────────────
+
+    def refs(self) -> list[Ref]:
+        """Every ref that leads to a commit, by full name. Names that are not UTF-8 are left out.
+
+        Broken refs, and refs to trees or blobs, lead to no commit and are left out too.
+        """
+        found = []
+        for raw in self._git.raw_listall_references():
+            try:
+                name = raw.decode()
+            except UnicodeDecodeError:
+                continue
+            commit = self.ref(name)
+            if commit is not None:
+                found.append(Ref(name, commit))
+        return sorted(found, key=lambda ref: ref.name)
+
+    def ref(self, name: str) -> str | None:
+        """The commit that a full ref name (or ``HEAD``) leads to, or None."""
+        try:
+            target = self._git.references[name].resolve().target
+        except (KeyError, ValueError, pygit2.GitError):
+            return None
+        return self.peel(str(target))
+
+    def peel(self, oid: str) -> str | None:
+        """The commit that an object id leads to through annotated tags, or None."""
+        try:
+            kind, data = self._odb.read(pygit2.Oid(hex=oid))
+            while kind == ObjectType.TAG:
+                oid = data[7:47].decode()
+                kind, data = self._odb.read(pygit2.Oid(hex=oid))
+        except (KeyError, ValueError, pygit2.GitError):
+            return None
+        return oid if kind == ObjectType.COMMIT else None
+
+    def head_name(self) -> str | None:
+        """Full name of the branch HEAD is on, born or not; None where HEAD is detached."""
+        try:
+            target = self._git.references["HEAD"].target
+        except (KeyError, pygit2.GitError):
+            return None
+        return target if isinstance(target, str) else None
+
+    def default_branch(self) -> str | None:
+        """Full name of the ref whose tip speaks for the repository, or None if it has no commit.
+
+        The remote's own choice (``refs/remotes/origin/HEAD``) comes first; then, as a working
+        clone's HEAD is wherever somebody left it, `main` and `master`; then HEAD.
+        """
+        candidates = ["refs/heads/main", "refs/heads/master", self.head_name(), "HEAD"]
+        if self._git.is_bare:  # a mirror's HEAD is the remote's choice
+            candidates.insert(0, self.head_name())
+        try:
+            remote = self._git.references["refs/remotes/origin/HEAD"].target
+            if isinstance(remote, str):
+                candidates[:0] = [remote.replace("refs/remotes/origin/", "refs/heads/", 1), remote]
+        except (KeyError, pygit2.GitError):
+            pass  # no remote has said which branch it prefers
+        return next((name for name in candidates if name and self.ref(name)), None)
+
+    def upstream(self, branch: str) -> str | None:
+        """Full name of the ref that a branch (full name) follows, or None."""
+        try:
+            tracked = self._git.branches[branch.removeprefix("refs/heads/")].upstream
+        except (KeyError, ValueError, pygit2.GitError):
+            return None
+        return tracked.name if tracked is not None else None
+
+    def reflog(self, name: str) -> list[tuple[datetime, str, str, str]]:
+        """(when, old, new, message) of each recorded move of a ref, newest first; [] if none is."""
+        try:
+            reference = self._git.references[name]
+            return [
+                (_time(e.committer), str(e.oid_old), str(e.oid_new), e.message or "")
+                for e in reference.log()
+            ]
+        except (KeyError, ValueError, pygit2.GitError):
+            return []
+
+    def expand(self, prefix: str) -> list[str]:
+        """The commits whose id begins with 4 to 39 hex digits, tags peeled; sorted."""
+        if len(prefix) < MIN_ABBREVIATION:
+            return []
+        try:
+            found: Any = self._git.expand_id(prefix)
+            candidates = [str(found)]
+        except KeyError:
+            return []
+        except ValueError:  # several objects; only commits count, and libgit2 does not list them
+            candidates = [o for o in map(str, self._odb) if o.startswith(prefix)]
+        return sorted({c for o in candidates if (c := self.peel(o)) is not None})
+
+    # ── commits ───────────────────────────────────────────────────────────────────────────
+
+    @property
+    def is_shallow(self) -> bool:
+        """Whether history ends before its true beginning."""
+        return bool(self._git.is_shallow)
+
+    def commit(self, sha: str) -> Commit:
+        """The commit with this full id. Raises MissingObject."""
+        found = self._commits.get(sha)
+        if found is None:
+            try:
+                raw = self._git[sha]
+            except (KeyError, ValueError, pygit2.GitError):
+                raise _missing(sha, "commit") from None
+            if not isinstance(raw, pygit2.Commit):
+                raise MissingObject(f"{sha} is no commit", hint="git cat-file -t " + sha)
+            found = self._commits[sha] = Commit(
+                sha=sha,
+                tree=str(raw.tree_id),
+                parents=tuple(map(str, raw.parent_ids)),
+                author=_text(raw.author.raw_name),
+                author_email=_text(raw.author.raw_email),
+                authored_at=_time(raw.author),
+                committed_at=_time(raw.committer),
+                message=_text(raw.raw_message),
+            )
+        return found
+
+    def first_parents(self, sha: str) -> Iterator[Commit]:
+        """A commit and its first parents, newest first, to the root or the end of a shallow clone."""
+        commit = self.commit(sha)
+        yield commit
+        while commit.parents:
+            parent = commit.parents[0]
+            if self.is_shallow and pygit2.Oid(hex=parent) not in self._odb:
+                return
+            commit = self.commit(parent)
+            yield commit
+
+    def log(self, sha: str, *, hide: str | None = None, full: bool = False) -> Iterator[Commit]:
+        """History from a commit, newest first: first parents, or with ``full`` every ancestor.
+
+        What is reachable from ``hide`` is left out, as in ``hide..sha``.
+        """
+        if full or hide is not None:
+            mode = SortMode.TOPOLOGICAL | SortMode.TIME
+            walker = self._git.walk(pygit2.Oid(hex=sha), mode)
+            if hide is not None:
+                walker.hide(pygit2.Oid(hex=hide))
+            if not full:
+                walker.simplify_first_parent()
+            for raw in walker:
+                yield self.commit(str(raw.id))
+        else:
+            yield from self.first_parents(sha)
+
+    def parent(self, commit: Commit, number: int) -> str:
+        """The id of a commit's n-th parent, counted from 1. Raises LookupError or ShallowHistory."""
+        if number > len(commit.parents):
+            raise LookupError(number)
+        parent = commit.parents[number - 1]
+        if pygit2.Oid(hex=parent) not in self._odb:
+            if self.is_shallow:
+                raise ShallowHistory(
+                    f"the history of this clone ends at {commit.sha[:12]}: it is shallow",
+                    hint=f"git -C {self.path} fetch --unshallow",
+                )
+            raise _missing(parent, "commit")
+        return parent
+
+    def is_ancestor(self, older: str, newer: str) -> bool:
+        """Whether ``older`` is ``newer`` or reachable from it."""
+        return older == newer or bool(
+            self._git.descendant_of(pygit2.Oid(hex=newer), pygit2.Oid(hex=older))
+        )
+
+    # ── trees and blobs ───────────────────────────────────────────────────────────────────
+
+    def tree(self, oid: str) -> Mapping[bytes, Entry]:
+        """The entries of one tree, hostile names left out; shared, not to be changed."""
+        return self._trees[oid]
+
+    def dropped(self, oid: str) -> tuple[bytes, ...]:
+        """The names left out of a tree because no file system may see them."""
+        self._trees[oid]
+        return self._trees.dropped.get(oid, ())
+
+    def find(self, tree: str, path: bytes) -> Entry | None:
+        """The entry at a path below a tree, links not followed; None where there is none."""
+        return self._trees.find(tree, path)
+
+    def walk(self, tree: str, prefix: bytes = b"") -> Iterator[tuple[bytes, Entry]]:
+        """(path, entry) of all below a tree but the trees. Raises TreeTooLarge before the first."""
+        try:
+            yield from self._trees.walk(tree, prefix)
+        except TooLarge as reason:
+            raise _too_large(tree, reason) from None
+
+    def diff(self, old: str | None, new: str | None) -> list[Change]:
+        """The paths at which two trees differ, sorted. Raises TreeTooLarge."""
+        try:
+            return self._trees.diff(old, new)
+        except TooLarge as reason:
+            raise _too_large(new or old or "", reason) from None
+
+    def measure(self, tree: str) -> int:
+        """The number of entries below a tree, folders counted. Raises TreeTooLarge."""
+        try:
+            return self._trees.measure(tree)[0]
+        except TooLarge as reason:
+            raise _too_large(tree, reason) from None
+
+    def size(self, blob: str) -> int:
+        """The bytes in a blob, from the object's header alone. Raises MissingObject."""
+        try:
+            return int(self._odb.read_header(pygit2.Oid(hex=blob))[1])
+        except (KeyError, ValueError, pygit2.GitError):
+            raise _missing(blob, "blob") from None
+
+    def blob(self, oid: str) -> bytes:
+        """The bytes of a blob, unfiltered. Raises MissingObject."""
+        try:
+            kind, data = self._odb.read(pygit2.Oid(hex=oid))
+        except (KeyError, ValueError, pygit2.GitError):
+            raise _missing(oid, "blob") from None
+        if kind != ObjectType.BLOB:
+            raise MissingObject(f"{oid} is no blob", hint="git cat-file -t " + oid)
+        return bytes(data)
+
+    def _read_tree(self, oid: str) -> bytes:
+        try:
+            kind, data = self._odb.read(pygit2.Oid(hex=oid))
+        except (KeyError, ValueError, pygit2.GitError):
+            raise _missing(oid, "tree") from None
+        if kind != ObjectType.TREE:
+            raise MissingObject(f"{oid} is no tree", hint="git cat-file -t " + oid)
+        return bytes(data)
+
+    def require_commits(self) -> None:
+        """Raises EmptyRepository unless some ref leads to a commit."""
+        if self.default_branch() is None and not self.refs():
+            raise EmptyRepository(
+                f"{self.path} has no commit yet",
+                hint=f"git -C {self.path} commit --allow-empty -m 'first commit'",
+            )
+
+    def rename_target(self, old_tree: str, new_tree: str, path: bytes) -> bytes | None:
+        """Where the file at ``path`` went between two trees, or None: same blob, else git's 50 % rule."""
+        was = self.find(old_tree, path)
+        changes = self.diff(old_tree, new_tree)
+        for change in changes:
+            if change.old is None and was is not None and change.new == was:
+                return change.path
+        diff = self._git.diff(self._git[old_tree], self._git[new_tree])
+        diff.find_similar()
+        for delta in itertools.islice(diff.deltas, 10_000):
+            if delta.status_char() == "R" and delta.old_file.raw_path == path:
+                return bytes(delta.new_file.raw_path)
+        return None
+
+
+def _open(path: Path) -> pygit2.Repository:
+    try:
+        # NO_SEARCH: the path itself, so that a folder inside some other repository is not taken.
+        return pygit2.Repository(str(path), pygit2.enums.RepositoryOpenFlag.NO_SEARCH)
+    except (pygit2.GitError, KeyError, ValueError) as error:
+        reason = str(error)
+    where = shown(str(path))
+    if "objectformat" in reason or "sha256" in reason.lower():
+        raise UnsupportedRepository(
+            f"{where} uses SHA-256 object ids, which libgit2 cannot read",
+            hint="git clone of a repository made with `git init --object-format=sha1`",
+        )
+    if "refstorage" in reason.lower() or "reftable" in reason.lower():
+        raise UnsupportedRepository(
+            f"{where} keeps its refs as reftable, which libgit2 cannot read",
+            hint=f"git -C {where} refs migrate --ref-format=files",
+        )
+    if "owned by" in reason:
+        raise UnsupportedRepository(
+            f"{where} belongs to another user",
+            hint=f"git config --global --add safe.directory {where}",
+        )
+    if not path.exists():
+        raise NoSuchRepository(f"there is no {where}", hint=f"git clone URL {where}")
+    if "not found" in reason.lower():
+        raise NoSuchRepository(f"{where} is no Git repository", hint=f"git -C {where} init")
+    raise UnsupportedRepository(
+        f"{where} cannot be opened: {shown(reason)}", hint=f"git -C {where} fsck"
+    )
+
+
+def _missing(oid: str, kind: str) -> MissingObject:
+    return MissingObject(f"the {kind} {oid} is not in the repository", hint="git fsck --full")
+
+
+def _too_large(tree: str, reason: TooLarge) -> TreeTooLarge:
+    return TreeTooLarge(
+        f"the tree {tree[:12]} holds {reason}, which is refused", hint=f"git ls-tree {tree}"
+    )
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "replace")
+
+
+def _time(signature: Any) -> datetime:
+    """An aware UTC time; seconds that no calendar has are the epoch's neighbours at either end."""
+    try:
+        return datetime.fromtimestamp(signature.time, UTC)
+    except (OverflowError, ValueError, OSError):
+        end = datetime.max if signature.time > 0 else datetime.min
+        return end.replace(microsecond=0, tzinfo=timezone(timedelta(0)))
