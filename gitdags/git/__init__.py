@@ -15,6 +15,7 @@ from gitdags.git.repository import (
     UnsupportedRepository,
     discover,
     is_sha,
+    limit_memory,
 )
 from gitdags.git.revision import BadRevision, parse_instant, resolve, split_range
 
@@ -29,6 +30,7 @@ __all__ = [
     "UnsupportedRepository",
     "discover",
     "is_sha",
+    "limit_memory",
     "parse_instant",
     "resolve",
     "split_range",

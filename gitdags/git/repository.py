@@ -22,6 +22,7 @@ pygit2.option(Option.ENABLE_STRICT_HASH_VERIFICATION, False)
 
 _SHA = re.compile(r"[0-9a-f]{40}")
 MIN_ABBREVIATION = 4  # git's own limit
+_MAX_COMMITS = 20_000  # parsed commits kept; about 1.5 kB each
 
 
 class NoSuchRepository(GitdagsError):
@@ -97,6 +98,30 @@ class Repository:
             if commit is not None:
                 found.append(Ref(name, commit))
         return sorted(found, key=lambda ref: ref.name)
+
+    def ref_names(self) -> list[bytes]:
+        """Full names of the refs that lead to a commit, as bytes, unsorted.
+
+        For folders of refs: 60,000 packed refs cost one pass, and no object is read but tags.
+        """
+        found = []
+        for reference in self._git.references.iterator():
+            target = reference.target
+            if isinstance(target, str):  # symbolic
+                if self.ref(target) is not None:
+                    found.append(bytes(reference.raw_name))
+            elif self._leads_to_commit(str(target)):
+                found.append(bytes(reference.raw_name))
+        return found
+
+    def _leads_to_commit(self, oid: str) -> bool:
+        try:
+            kind = self._odb.read_header(pygit2.Oid(hex=oid))[0]
+        except (KeyError, ValueError, pygit2.GitError):
+            return False
+        return kind == ObjectType.COMMIT or (
+            kind == ObjectType.TAG and self.peel(oid) is not None
+        )
 
     def ref(self, name: str) -> str | None:
         """The commit that a full ref name (or ``HEAD``) leads to, or None."""
@@ -191,6 +216,8 @@ class Repository:
                 raise _missing(sha, "commit") from None
             if not isinstance(raw, pygit2.Commit):
                 raise MissingObject(f"{sha} is no commit", hint="git cat-file -t " + sha)
+            if len(self._commits) >= _MAX_COMMITS:
+                self._commits.clear()
             found = self._commits[sha] = Commit(
                 sha=sha,
                 tree=str(raw.tree_id),
@@ -334,6 +361,16 @@ class Repository:
             if delta.status_char() == "R" and delta.old_file.raw_path == path:
                 return bytes(delta.new_file.raw_path)
         return None
+
+
+def limit_memory(mapped: int, objects: int) -> None:
+    """Bounds what libgit2 keeps in this process, in bytes: mapped pack files and parsed objects.
+
+    Its own limits are 8 GiB and 256 MiB; pages of a mapped pack count as the process's memory.
+    """
+    pygit2.option(Option.SET_MWINDOW_SIZE, min(mapped // 4, 1 << 20))
+    pygit2.option(Option.SET_MWINDOW_MAPPED_LIMIT, mapped)
+    pygit2.option(Option.SET_CACHE_MAX_SIZE, objects)
 
 
 def _open(path: Path) -> pygit2.Repository:

@@ -1,0 +1,434 @@
+"""The adapter that speaks the kernel's FUSE protocol itself, one thread, no library.
+
+Each request is read from /dev/fuse, answered by one method of `Server`, and written back. What is
+below a commit the kernel may keep forever, absent names too; what hangs on a ref it asks again at
+each use. Requests whose answer takes long wait in a `Lane`. docs/mount.md says what each choice
+was measured to bring.
+"""
+
+from __future__ import annotations
+
+import bisect
+import errno
+import logging
+import os
+import stat
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from struct import Struct
+from time import perf_counter_ns
+
+from fuse_mount import protocol as p
+from fuse_mount.lanes import Lane, Request
+from fuse_mount.ledger import Ledger
+from fuse_mount.metrics import Metrics
+from fuse_mount.nodes import Directory, Folder, Node, RefFolder, Root, Submodule
+from fuse_mount.questions import Answer, Pending, Question
+from fuse_mount.table import Table
+from fuse_mount.vfs import (
+    Damaged,
+    Gone,
+    TooLong,
+    Vfs,
+    absence_lifetime,
+    attribute_lifetime,
+    entry_lifetime,
+)
+
+log = logging.getLogger("gitdags.mount")
+
+Handler = Callable[[int, memoryview], bytes]
+_WANTED = (
+    p.ASYNC_READ | p.AUTO_INVAL_DATA | p.DO_READDIRPLUS | p.NO_OPEN_SUPPORT | p.PARALLEL_DIROPS
+    | p.MAX_PAGES | p.NO_OPENDIR_SUPPORT | p.INIT_EXT
+)  # fmt: skip
+_MAX_PAGES = 256  # 1 MiB a read
+_KEEP_CACHE, _CACHE_DIR = 2, 8
+_OPEN_KEPT = b"\0" * 8 + _KEEP_CACHE.to_bytes(4, "little") + b"\0" * 4
+_OPENDIR_KEPT = b"\0" * 8 + (_KEEP_CACHE | _CACHE_DIR).to_bytes(4, "little") + b"\0" * 4
+_DIRECTORY_TYPE = stat.S_IFDIR >> p.DT_SHIFT
+
+
+class Failure(Exception):
+    """A request that is answered with an errno."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class Server:
+    """Answers the requests of one mount until it is unmounted."""
+
+    def __init__(
+        self,
+        device: int,
+        vfs: Vfs,
+        ledger: Ledger,
+        ask: Callable[[Question], Answer],
+        *,
+        node_memory: int = 48 << 20,
+        xattr: bool = False,
+        ready: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.device, self.vfs, self.ledger = device, vfs, ledger
+        self.table = Table(ledger, node_memory)
+        self.metrics = Metrics(self._gauges)
+        self.lock = threading.Lock()
+        self._xattr, self._ready = xattr, ready
+        self._owner = os.getuid(), os.getgid()
+        self._told: list[int] = []
+        self._listings: OrderedDict[int, list[tuple[bytes, Node]]] = OrderedDict()
+        self._lanes = {
+            topic: Lane(f"lane-{topic}", ask, self._resume)
+            for topic in ("repositories", "commit", "content")
+        }
+        self._handlers: dict[int, Handler] = {
+            p.LOOKUP: self._lookup,
+            p.GETATTR: self._getattr,
+            p.READLINK: self._readlink,
+            p.OPEN: self._open,
+            p.OPENDIR: self._opendir,
+            p.READ: self._read,
+            p.READDIR: self._readdir,
+            p.READDIRPLUS: self._readdirplus,
+            p.STATFS: lambda node, body: p.STATFS,
+            p.RELEASE: lambda node, body: b"",
+            p.RELEASEDIR: lambda node, body: b"",
+            p.DESTROY: lambda node, body: b"",
+            p.GETXATTR: self._getxattr,
+            p.LISTXATTR: self._listxattr,
+        }
+
+    # ── the loop ──────────────────────────────────────────────────────────────────────────────
+
+    def serve(self) -> None:
+        """Answers requests until the mount is gone."""
+        buffer, device = self.ledger.buffer, self.device
+        if self.ledger.agreed[0]:
+            self._take_over()
+        while True:
+            try:
+                length = os.readv(device, [buffer])
+            except OSError as error:
+                if error.errno in (errno.ENOENT, errno.EINTR, errno.EAGAIN):
+                    continue  # the request was taken back before it could be read
+                if error.errno == errno.ENODEV:
+                    return
+                raise
+            self._handle(length)
+
+    def _handle(self, length: int) -> None:
+        _, opcode, unique, node, *_ = p.IN_HEADER.unpack_from(self.ledger.buffer)
+        body = self.ledger.buffer[p.IN_HEADER.size : length]
+        start = perf_counter_ns()
+        if opcode in p.SILENT:
+            self._note(opcode, node, body)
+        elif opcode == p.INIT:
+            self._init(unique, body)
+        else:
+            self._answer(opcode, unique, node, body)
+        self.metrics.record(opcode, perf_counter_ns() - start)
+
+    def _answer(self, opcode: int, unique: int, node: int, body: memoryview) -> None:
+        with self.lock:
+            try:
+                data = self._data(opcode, node, body)
+            except Failure as failure:
+                self.metrics.errors[failure.number] += 1
+                self._send(p.failed(unique, failure.number))
+                return
+            except Pending as pending:
+                self._put_aside(Request(opcode, unique, node, bytes(body)), pending.question)
+                return
+            self._send(p.ok(unique, len(data)), data)
+
+    def _data(self, opcode: int, node: int, body: memoryview) -> bytes:
+        """A request's answer. Raises Failure or Pending."""
+        self._told.clear()
+        handler = self._handlers.get(opcode)
+        if handler is None:
+            raise Failure(errno.EROFS if opcode in p.WRITES else errno.ENOSYS)
+        try:
+            return handler(node, body)
+        except (Failure, Pending):
+            self._untell()
+            raise
+        except Exception as error:
+            self._untell()
+            raise Failure(_number(error, opcode)) from None
+
+    def _send(self, header: bytes, data: bytes = b"") -> None:
+        try:
+            os.writev(self.device, (header, data))
+        except OSError as error:
+            self._untell()  # the kernel was not told after all
+            if error.errno not in (errno.ENOENT, errno.ENODEV):
+                log.error("the kernel refused an answer: %s", error.strerror)
+
+    def _untell(self) -> None:
+        for number in self._told:
+            self.table.forget(number, 1)
+        self._told.clear()
+
+    # ── slow answers ──────────────────────────────────────────────────────────────────────────
+
+    def _put_aside(self, request: Request, question: Question) -> None:
+        if not self.ledger.put_aside(request.unique):
+            self._send(p.failed(request.unique, errno.EBUSY))
+            return
+        self._lanes[question.topic].put(request, question)
+
+    def _resume(self, request: Request, question: Question, answer: Answer) -> None:
+        with self.lock:
+            self.ledger.taken_up(request.unique)
+        with self.vfs.knowing(question, answer):
+            self._answer(request.opcode, request.unique, request.node, memoryview(request.body))
+
+    # ── requests without an answer ────────────────────────────────────────────────────────────
+
+    def _note(self, opcode: int, node: int, body: memoryview) -> None:
+        if opcode == p.INTERRUPT:
+            (unique,) = _UNIQUE.unpack_from(body)
+            if any(lane.cancel(unique) for lane in self._lanes.values()):
+                self.ledger.taken_up(unique)
+                self._send(p.failed(unique, errno.EINTR))
+            return
+        with self.lock:
+            if opcode == p.FORGET:
+                self.table.forget(node, _UNIQUE.unpack_from(body)[0])
+                return
+            count = int.from_bytes(body[:4], "little")
+            for index in range(count):
+                self.table.forget(*p.FORGET_ONE.unpack_from(body, 8 + 16 * index))
+
+    # ── beginning ─────────────────────────────────────────────────────────────────────────────
+
+    def _init(self, unique: int, body: memoryview) -> None:
+        words = p.INIT_IN.unpack(bytes(body[: p.INIT_IN.size]).ljust(p.INIT_IN.size, b"\0"))
+        major, minor, readahead, flags, flags2 = words
+        if major < p.MAJOR or (major == p.MAJOR and minor < p.OLDEST_MINOR):
+            log.error("the kernel speaks FUSE %d.%d, 7.%d is the oldest understood",
+                      major, minor, p.OLDEST_MINOR)  # fmt: skip
+            self._send(p.failed(unique, errno.EPROTO))
+            return
+        if major > p.MAJOR:  # the kernel asks again with our number
+            answer = p.INIT_OUT.pack(p.MAJOR, p.MINOR, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+            self._send(p.ok(unique, len(answer)), answer)
+            return
+        minor = min(minor, p.MINOR)
+        granted = flags & _WANTED
+        granted2 = flags2 & p.HAS_RESEND if flags & p.INIT_EXT else 0
+        self.ledger.agreed = major, minor, granted, granted2
+        answer = p.INIT_OUT.pack(
+            major, minor, readahead, granted, 64, 48, 4_096, 1, _MAX_PAGES, 0, granted2
+        )
+        self._send(p.ok(unique, len(answer)), answer)
+        self._ready()
+
+    def _take_over(self) -> None:
+        """Goes on where a killed server stopped: no request it had read is left without an answer."""
+        log.warning("took over from a server that died; %d files are known", len(self.table))
+        if self.ledger.agreed[3] & p.HAS_RESEND:
+            self._send(p.notification(p.NOTIFY_RESEND, 0))
+            for unique in self.ledger.aside():
+                self.ledger.taken_up(unique)
+        else:
+            length, opcode, unique, *_ = p.IN_HEADER.unpack_from(self.ledger.buffer)
+            aside = self.ledger.aside()
+            if opcode not in p.SILENT and unique not in aside:
+                self._handle(length)  # answered twice if it was answered: the kernel ignores that
+            for unique in aside:
+                self.ledger.taken_up(unique)
+                self._send(p.failed(unique, errno.EIO))
+        self._ready()
+
+    # ── nodes ─────────────────────────────────────────────────────────────────────────────────
+
+    def _node(self, number: int) -> Node:
+        if number == 1:
+            return self.vfs.root
+        try:
+            return self.table[number]
+        except KeyError:
+            raise Failure(errno.ESTALE) from None
+
+    def _entry(self, node: Node) -> bytes:
+        """The kernel's entry for a node, which counts as telling it."""
+        attributes = self._attributes(node)
+        self.table.hold(node)
+        self._told.append(node.id)
+        return p.ENTRY.pack(
+            node.id, 0, entry_lifetime(node), attribute_lifetime(node), 0, 0, *attributes
+        )
+
+    def _attributes(self, node: Node) -> tuple[int, ...]:
+        ino, mode, size, at, ns = self.vfs.attributes(node)
+        uid, gid = self._owner
+        blocks = (size + 511) >> 9
+        return ino, size, blocks, at, at, at, ns, ns, ns, mode, 1, uid, gid, 0, 4_096, 0
+
+    def _lookup(self, number: int, body: memoryview) -> bytes:
+        parent = self._node(number)
+        name = bytes(body[:-1])
+        node = self.vfs.lookup(parent, name)
+        if node is not None:
+            return self._entry(node)
+        lifetime = absence_lifetime(parent, name)
+        if not lifetime:
+            raise Failure(errno.ENOENT)
+        return p.ENTRY.pack(0, 0, lifetime, *[0] * 19)
+
+    def _getattr(self, number: int, body: memoryview) -> bytes:
+        node = self._node(number)
+        return p.ATTR_OUT.pack(attribute_lifetime(node), 0, 0, *self._attributes(node))
+
+    def _readlink(self, number: int, body: memoryview) -> bytes:
+        target = self.vfs.target(self._node(number))
+        if target is None:
+            raise Failure(errno.ENOENT)
+        return target
+
+    def _open(self, number: int, body: memoryview) -> bytes:
+        if self.ledger.agreed[2] & p.NO_OPEN_SUPPORT:
+            raise Failure(errno.ENOSYS)  # never asked again: open(2) and close(2) cost no request
+        return _OPEN_KEPT
+
+    def _opendir(self, number: int, body: memoryview) -> bytes:
+        if self.ledger.agreed[2] & p.NO_OPENDIR_SUPPORT:
+            raise Failure(errno.ENOSYS)
+        return _OPENDIR_KEPT
+
+    def _read(self, number: int, body: memoryview) -> bytes:
+        _, offset, size = p.READ_IN.unpack_from(body)
+        return self.vfs.read(self._node(number), offset, size)
+
+    # ── listings ──────────────────────────────────────────────────────────────────────────────
+
+    def _readdirplus(self, number: int, body: memoryview) -> bytes:
+        return self._list(number, body, plus=True)
+
+    def _readdir(self, number: int, body: memoryview) -> bytes:
+        return self._list(number, body, plus=False)
+
+    def _list(self, number: int, body: memoryview, *, plus: bool) -> bytes:
+        _, offset, size = p.READ_IN.unpack_from(body)
+        folder = self._node(number)
+        page = _Page(size, plus)
+        if offset < 1:
+            page.add(number, 1, b".", _DIRECTORY_TYPE, p.NO_ENTRY)
+        if offset < 2:
+            page.add(1, 2, b"..", _DIRECTORY_TYPE, p.NO_ENTRY)
+        if type(folder) is Directory:
+            self._list_commit(folder, max(0, offset - 2), page)
+        elif isinstance(folder, Root | RefFolder | Submodule):
+            self._list_names(folder, offset, page)
+        else:
+            raise Failure(errno.ENOTDIR)
+        return bytes(page.data)
+
+    def _list_commit(self, folder: Directory, first: int, page: _Page) -> None:
+        listing = self._listings.pop(folder.id, None)
+        if listing is None:
+            listing = self.vfs.listing(folder)
+        for index in range(first, len(listing)):
+            name, node = listing[index]
+            if not page.fits(name):
+                # 10,000 names are asked for in hundreds of pieces
+                self._listings[folder.id] = listing
+                if len(self._listings) > _LISTINGS:
+                    self._listings.popitem(last=False)
+                return
+            mode = self.vfs.attributes(node).mode
+            entry = self._entry(node) if page.plus else b""
+            page.add(node.id, index + 3, name, mode >> p.DT_SHIFT, entry)
+
+    def _list_names(self, folder: Folder, offset: int, page: _Page) -> None:
+        """Refs and repositories: names only, as whatever is told of them does not last."""
+        if type(folder) is Root and offset == 0:
+            self.vfs.refresh()
+        names = self.vfs.names(folder)
+        for number, name, mode in names[bisect.bisect_right(names, (offset, b"\xff" * 256)) :]:
+            if not page.fits(name):
+                return
+            page.add(number, number, name, mode >> p.DT_SHIFT, p.NO_ENTRY)
+
+    # ── extended attributes ───────────────────────────────────────────────────────────────────
+
+    def _getxattr(self, number: int, body: memoryview) -> bytes:
+        if not self._xattr:
+            raise Failure(errno.ENOSYS)  # never asked again; asking cost a warm `ls -lR` tenfold
+        size, _ = p.XATTR_IN.unpack_from(body)
+        value = self.vfs.details(self._node(number)).get(bytes(body[p.XATTR_IN.size : -1]))
+        if value is None:
+            raise Failure(errno.ENODATA)
+        return _sized(value, size)
+
+    def _listxattr(self, number: int, body: memoryview) -> bytes:
+        if not self._xattr:
+            raise Failure(errno.ENOSYS)
+        size, _ = p.XATTR_IN.unpack_from(body)
+        details = self.vfs.details(self._node(number))
+        return _sized(b"".join(name + b"\0" for name in details), size)
+
+    def _gauges(self) -> dict[str, float]:
+        return {
+            "nodes": len(self.table),
+            "blob_cache_hits": self.vfs.hits["blob"],
+            "blob_cache_misses": self.vfs.hits["blob_missed"],
+            "repositories": len(self.vfs.shelf.names()),
+        }
+
+
+_UNIQUE = Struct("=Q")
+_LISTINGS = 16
+
+
+class _Page:
+    """One answer to READDIR or READDIRPLUS: entries up to the size asked for."""
+
+    __slots__ = ("data", "plus", "room")
+
+    def __init__(self, size: int, plus: bool) -> None:
+        self.data = bytearray()
+        self.plus, self.room = plus, size
+
+    def fits(self, name: bytes) -> bool:
+        """Whether an entry of that name still has room."""
+        length = (len(name) + 7 & ~7) + p.DIRENT.size + (p.ENTRY.size if self.plus else 0)
+        return len(self.data) + length <= self.room
+
+    def add(self, number: int, after: int, name: bytes, kind: int, entry: bytes) -> None:
+        """Appends an entry; ``after`` is the offset that goes on behind it."""
+        if self.plus:
+            self.data += entry
+        self.data += p.DIRENT.pack(number, after, len(name), kind)
+        self.data += name + b"\0" * (-len(name) & 7)
+
+
+def _sized(value: bytes, size: int) -> bytes:
+    if size == 0:  # how long would it be?
+        return p.XATTR_IN.pack(len(value), 0)
+    if size < len(value):
+        raise Failure(errno.ERANGE)
+    return value
+
+
+_NUMBERS: tuple[tuple[type[Exception], int], ...] = (
+    (Damaged, errno.EIO),
+    (Gone, errno.ESTALE),
+    (TooLong, errno.ENAMETOOLONG),
+    (NotADirectoryError, errno.ENOTDIR),
+    (IsADirectoryError, errno.EISDIR),
+    (ValueError, errno.EINVAL),
+)
+
+
+def _number(error: Exception, opcode: int) -> int:
+    """The errno for what the file system raised; anything else is a bug, logged and EIO."""
+    for kind, number in _NUMBERS:
+        if isinstance(error, kind):
+            return number
+    log.error("bug in %s", p.NAMES.get(opcode, opcode), exc_info=error)
+    return errno.EIO

@@ -1,0 +1,64 @@
+"""Where requests wait whose answers take long, so that no other request waits for them."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fuse_mount.questions import Answer, Question
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request of the kernel, whole."""
+
+    opcode: int
+    unique: int
+    node: int
+    body: bytes
+
+
+class Lane(threading.Thread):
+    """One thread that answers questions in turn and hands the request back with the answer."""
+
+    def __init__(
+        self,
+        name: str,
+        ask: Callable[[Question], Answer],
+        resume: Callable[[Request, Question, Answer], None],
+    ) -> None:
+        super().__init__(name=name, daemon=True)
+        self._ask, self._resume = ask, resume
+        self._waiting: queue.SimpleQueue[tuple[Request, Question] | None] = queue.SimpleQueue()
+        self._live: set[int] = set()
+
+    def put(self, request: Request, question: Question) -> None:
+        """Queues a request; starts the thread with the first."""
+        if not self.is_alive():
+            self.start()
+        self._live.add(request.unique)
+        self._waiting.put((request, question))
+
+    def cancel(self, unique: int) -> bool:
+        """Takes a request out; whether it was still there. Its answer is the caller's to send."""
+        if unique not in self._live:
+            return False
+        self._live.discard(unique)
+        return True
+
+    def stop(self) -> None:
+        """Ends the thread after what is queued."""
+        if self.is_alive():
+            self._waiting.put(None)
+
+    def run(self) -> None:
+        while (item := self._waiting.get()) is not None:
+            request, question = item
+            if request.unique not in self._live:
+                continue  # interrupted
+            answer = self._ask(question)
+            if request.unique in self._live:
+                self._live.discard(request.unique)
+                self._resume(request, question, answer)

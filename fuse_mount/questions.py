@@ -1,0 +1,34 @@
+"""Questions whose answers may take longer than the thread that serves a mount may wait.
+
+The file system raises `Pending`; whoever carries it gets the answer elsewhere, then asks the file
+system the same thing again with the answer at hand.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is to be found out."""
+
+    topic: Literal["repositories", "commit", "content"]
+    repository: str = ""
+    """its name"""
+    text: str = ""
+    """a revision expression, or a blob's id"""
+
+
+class Pending(Exception):
+    """The answer to a question is needed first."""
+
+    def __init__(self, question: Question) -> None:
+        super().__init__(question)
+        self.question = question
+
+
+Answer = object
+"""``repositories``: a sequence of MountedRepository. ``commit``: a full SHA, or None. ``content``:
+an open descriptor of a file with the blob's bytes, or None if it cannot be had."""

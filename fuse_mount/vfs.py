@@ -1,0 +1,429 @@
+"""The file system, without a word of FUSE: nodes, look-ups, listings, attributes and bytes.
+
+    /                     Root        the registered repositories
+    /NAME                 RefFolder   refs by short name; names with slashes nest in RefFolders
+    /NAME/main            RefLink     a link to ../NAME/<sha>, read anew at each use
+    /NAME/<sha>           Directory   a commit's tree: never changes, may be cached forever
+    /NAME/<sha>/dags      Alias       only where the DAG folder has another name
+
+Adapters turn paths or the kernel's node ids into these nodes and the exceptions below into errors.
+Nothing here takes long: what might, raises `questions.Pending` first. One thread at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import stat
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeVar, cast
+
+from fuse_mount.nodes import (
+    Alias,
+    Directory,
+    File,
+    Folder,
+    Node,
+    RefFolder,
+    RefLink,
+    Root,
+    Submodule,
+    derived,
+    file_id,
+    file_time,
+)
+from fuse_mount.questions import Answer, Pending, Question
+from fuse_mount.refs import NAME_MAX
+from fuse_mount.repositories import MountedRepository, Opened, Shelf, Unavailable
+from gitdags.git import MissingObject, Repository, is_sha
+from gitdags.model import MODE_EXECUTABLE, MODE_LINK, MODE_SUBMODULE, MODE_TREE, Entry
+
+log = logging.getLogger("gitdags.mount")
+T = TypeVar("T")
+
+FOREVER = 1 << 30
+SOON = 1
+"""Seconds that an answer may be wrong after a repository was registered or its DAG folder moved."""
+
+_LISTINGS = 16  # folders of refs kept ready; a listing of 60,000 is asked for in 2,500 pieces
+
+LINK_MAX = 4_095
+"""Bytes of a link's target: the kernel reads one page."""
+
+_PLACES = ("{}", "refs/{}", "refs/tags/{}", "refs/heads/{}", "refs/remotes/{}")
+_EXPRESSION = re.compile(r"[~^@]|[0-9a-fA-F]{4,40}|.+-g[0-9a-fA-F]{4,40}")
+_DIR, _LINK = stat.S_IFDIR | 0o555, stat.S_IFLNK | 0o777
+_MODES = {MODE_LINK: _LINK, MODE_EXECUTABLE: stat.S_IFREG | 0o555}
+_REGULAR = stat.S_IFREG | 0o444
+
+
+_ENTRY_LIFETIMES = {Directory: FOREVER, File: FOREVER, Submodule: SOON, Alias: SOON}
+_ATTRIBUTE_LIFETIMES = _ENTRY_LIFETIMES | {Submodule: FOREVER, Alias: FOREVER}
+
+
+def entry_lifetime(node: Node) -> int:
+    """Seconds for which a name leads to this node. What hangs on a ref is asked for anew each time."""
+    return _ENTRY_LIFETIMES.get(type(node), 0)
+
+
+def attribute_lifetime(node: Node) -> int:
+    """Seconds for which a node's attributes hold."""
+    return _ATTRIBUTE_LIFETIMES.get(type(node), 0)
+
+
+def absence_lifetime(parent: Node, name: bytes) -> int:
+    """Seconds for which a name that leads nowhere goes on doing so."""
+    if type(parent) is Directory:
+        return SOON if parent.depth == 0 and name == b"dags" else FOREVER
+    return 0
+
+
+class Damaged(Exception):
+    """An object that should be in the repository is not, or the repository cannot be read."""
+
+
+class Gone(Exception):
+    """The commit under an open folder has been pruned."""
+
+
+class TooLong(Exception):
+    """A name or a link's target that is longer than a path may have."""
+
+
+class Attributes(NamedTuple):
+    """What stat(2) tells of a node."""
+
+    ino: int
+    mode: int
+    size: int
+    seconds: int
+    nanoseconds: int
+
+
+class Vfs:
+    """The nodes below one mountpoint.
+
+    ``blob_memory`` bounds the bytes kept of files that are read in pieces; a larger file raises
+    Pending for a copy on disk.
+    """
+
+    def __init__(self, shelf: Shelf, *, blob_memory: int = 32 << 20) -> None:
+        self.shelf = shelf
+        self.root = Root()
+        self.salts: dict[str, int] = {}
+        self._blob_memory = blob_memory
+        self._blobs: OrderedDict[str, bytes] = OrderedDict()
+        self._blob_bytes = 0
+        self._answers: dict[Question, Answer] = {}
+        self._names: dict[int, tuple[object, list[tuple[int, bytes, int]]]] = {}
+        self._said: set[str] = set()
+        self.hits = {"blob": 0, "blob_missed": 0}
+
+    # ── questions ─────────────────────────────────────────────────────────────────────────────
+
+    @contextlib.contextmanager
+    def knowing(self, question: Question, answer: Answer) -> Iterator[None]:
+        """Within it, the question is answered and does not raise Pending."""
+        self._answers[question] = answer
+        try:
+            yield
+        finally:
+            del self._answers[question]
+
+    def _ask(self, question: Question) -> Answer:
+        if question not in self._answers:
+            raise Pending(question)
+        return self._answers[question]
+
+    def _ask_repositories(self) -> None:
+        known = self._ask(Question("repositories"))
+        if known is not None:
+            self.shelf.update(cast("list[MountedRepository]", known))
+
+    # ── look-ups ──────────────────────────────────────────────────────────────────────────────
+
+    def lookup(self, parent: Node, name: bytes) -> Node | None:
+        """The node of that name in a folder, or None.
+
+        Raises TooLong, Damaged, Gone, NotADirectoryError or Pending.
+        """
+        if len(name) > NAME_MAX:
+            raise TooLong
+        if type(parent) is Directory:
+            entry = self._tree(parent).get(name)
+            if entry is not None:
+                return self._node(parent, name, entry)
+            return self._alias(parent) if name == b"dags" and parent.depth == 0 else None
+        if type(parent) is RefFolder:
+            return self._lookup_ref(parent, name)
+        if type(parent) is Root:
+            return self._lookup_repository(name)
+        if type(parent) is Submodule:
+            return None
+        raise NotADirectoryError
+
+    def _lookup_repository(self, name: bytes) -> RefFolder | None:
+        text = _text(name)
+        if text is None or not re.fullmatch(r"[a-z0-9][a-z0-9._-]{0,62}", text):
+            return None
+        if text not in self.shelf:
+            self._ask_repositories()
+        return RefFolder(derived(b"repository", name), text, b"") if text in self.shelf else None
+
+    def _lookup_ref(self, parent: RefFolder, name: bytes) -> Node | None:
+        whole = parent.prefix + b"/" + name if parent.prefix else name
+        rev = _text(whole)
+        if rev is None or len(rev) > 1_024 or name in (b".", b".."):
+            return None
+        opened = self._opened(parent.repository)
+        if not parent.prefix and is_sha(rev):
+            return self._lookup_object(opened, parent, rev)
+        link = RefLink(derived(b"rev", parent.id, name), parent.repository, whole)
+        if _exact(opened.git, rev) is not None:
+            return link
+        if opened.refs.folder(whole) is not None:
+            return RefFolder(derived(b"refs", parent.id, name), parent.repository, whole)
+        return link if self._commit_of(opened, link) is not None else None
+
+    def _lookup_object(self, opened: Opened, parent: RefFolder, sha: str) -> Node | None:
+        commit = opened.git.peel(sha)
+        if commit is None:
+            return None
+        if commit != sha:  # an annotated tag's own id
+            return RefLink(derived(b"rev", parent.id, sha.encode()), parent.repository, sha.encode())
+        return self._commit(opened, derived(b"commit", parent.id, sha.encode()), sha)
+
+    def _commit(self, opened: Opened, number: int, sha: str) -> Directory:
+        commit = self._read(opened, lambda git: git.commit(sha))
+        at = int(commit.committed_at.timestamp())
+        return Directory(number, opened.known.name, sha, commit.tree, max(0, at), 0)
+
+    def _commit_of(self, opened: Opened, link: RefLink) -> str | None:
+        """The commit a link leads to now; Pending for what is neither a ref nor an object."""
+        rev = link.rev.decode()
+        if is_sha(rev):
+            return opened.git.peel(rev)
+        exact = _exact(opened.git, rev)
+        if exact is not None:
+            return exact
+        last = rev.rpartition("/")[2]
+        if not (_EXPRESSION.search(last) if set("~^@") & set(last) else _EXPRESSION.fullmatch(last)):
+            return None  # most names that are asked for in vain: .git, __init__.py
+        return cast("str | None", self._ask(Question("commit", opened.known.name, rev)))
+
+    def _alias(self, commit: Directory) -> Alias | None:
+        folder = self._opened(commit.repository).known.dags_folder.encode()
+        if folder == b"dags":
+            return None
+        parts = [part for part in folder.split(b"/") if part not in (b"", b".")]
+        if parts:
+            opened = self._opened(commit.repository)
+            found = self._read(opened, lambda git: git.find(commit.tree, b"/".join(parts)), commit)
+            if found is None or not found.is_tree:
+                return None
+        return Alias(derived(b"alias", commit.id, folder), b"/".join(parts) or b".", commit.time)
+
+    def _node(self, parent: Directory, name: bytes, entry: Entry) -> Node:
+        mode, oid = entry
+        if mode == MODE_TREE:
+            number = derived(b"tree", parent.id, name)
+            _, repository, commit, _, at, depth = parent
+            return Directory(number, repository, commit, oid, at, depth + 1)
+        if mode == MODE_SUBMODULE:
+            return self._submodule(parent, name, oid)
+        return self.file(parent.repository, oid, _MODES.get(mode, _REGULAR))
+
+    def file(self, repository: str, oid: str, mode: int) -> File:
+        """The node of a blob under a mode. Its size is 0 where the blob is missing."""
+        salt = self.salts.get(repository)
+        if salt is None:
+            salt = self.salts[repository] = derived(b"repository", repository.encode())
+        opened = self._opened(repository)
+        try:
+            size = opened.git.size(oid)
+        except MissingObject:
+            try:
+                size = opened.read(lambda git: git.size(oid))
+            except MissingObject as error:
+                self._say(repository, error)
+                size = 0
+        return File(file_id(salt, oid, mode), repository, oid, mode, size)
+
+    def _submodule(self, parent: Directory, name: bytes, commit: str) -> Directory | Submodule:
+        holder = self.shelf.holder(commit)
+        if holder is None:
+            return Submodule(derived(b"submodule", parent.id, name), parent.time)
+        found = self._commit(holder, derived(b"tree", parent.id, name), commit)
+        return found._replace(depth=parent.depth + 1)
+
+    # ── listings ──────────────────────────────────────────────────────────────────────────────
+
+    def listing(self, folder: Directory) -> list[tuple[bytes, Node]]:
+        """(name, node) of all in a folder of a commit, in Git's order."""
+        return [
+            (name, self._node(folder, name, entry))
+            for name, entry in self._tree(folder).items()
+            if len(name) <= NAME_MAX
+        ]
+
+    def refresh(self) -> None:
+        """Asks which repositories there are, before the root is listed. Raises Pending."""
+        self._ask_repositories()
+
+    def names(self, folder: Folder) -> list[tuple[int, bytes, int]]:
+        """(id, name, st_mode) of what a folder outside a commit lists, by id.
+
+        Ordered by id, so that an id says where to go on when names come and go in between. Raises
+        Damaged.
+        """
+        if type(folder) is Root:
+            found = [
+                (derived(b"repository", name.encode()), name.encode(), _DIR)
+                for name in self.shelf.names()
+            ]
+        elif type(folder) is RefFolder:
+            refs = self._opened(folder.repository).refs
+            version, cached = self._names.get(folder.id, (None, []))
+            if version == refs.changed():
+                return cached
+            listed = refs.folder(folder.prefix) or {}
+            kinds = {True: (b"rev", _LINK), False: (b"refs", _DIR)}
+            found = [
+                (derived(kinds[is_ref][0], folder.id, name), name, kinds[is_ref][1])
+                for name, is_ref in listed.items()
+            ]
+            if len(self._names) >= _LISTINGS:
+                del self._names[next(iter(self._names))]
+            self._names[folder.id] = refs.changed(), sorted(found)
+        else:
+            return []
+        return sorted(found)
+
+    # ── attributes and bytes ──────────────────────────────────────────────────────────────────
+
+    def attributes(self, node: Node) -> Attributes:
+        """What stat(2) tells of a node. Raises Damaged where its repository cannot be read."""
+        if type(node) is File:
+            return Attributes(node.id, node.mode, node.size, *file_time(node.oid))
+        if type(node) is Directory or type(node) is Submodule:
+            return Attributes(node.id, _DIR, 0, node.time, 0)
+        if type(node) is RefFolder:
+            return Attributes(node.id, _DIR, 0, *self._opened(node.repository).refs.changed())
+        if type(node) is RefLink:
+            return Attributes(node.id, _LINK, 40 + 3 * node.rev.count(b"/"), 0, 0)
+        if type(node) is Alias:
+            return Attributes(node.id, _LINK, len(node.target), node.time, 0)
+        return Attributes(node.id, _DIR, 0, 0, self.shelf.version)
+
+    def target(self, node: Node) -> bytes | None:
+        """Where a link leads; None for one that leads nowhere any more.
+
+        Raises TooLong, Damaged, Pending, or OSError (EINVAL) for what is no link.
+        """
+        if type(node) is RefLink:
+            commit = self._commit_of(self._opened(node.repository), node)
+            return None if commit is None else b"../" * node.rev.count(b"/") + commit.encode()
+        if type(node) is Alias:
+            return node.target
+        if type(node) is File and node.mode == _LINK:
+            if node.size > LINK_MAX:
+                raise TooLong
+            return self.read(node, 0, node.size)
+        raise ValueError("no link")
+
+    def read(self, node: Node, offset: int, size: int) -> bytes:
+        """Bytes of a file; fewer than ``size`` only at its end.
+
+        Raises Damaged, Pending (a file larger than may be kept), IsADirectoryError.
+        """
+        if type(node) is not File:
+            raise IsADirectoryError
+        data = self._blobs.get(node.oid)
+        if data is not None:
+            self._blobs.move_to_end(node.oid)
+            self.hits["blob"] += 1
+            return data[offset : offset + size]
+        self.hits["blob_missed"] += 1
+        if node.size > self._blob_memory:
+            copy = self._ask(Question("content", node.repository, node.oid))
+            if copy is None:
+                raise Damaged
+            return os.pread(cast("int", copy), size, offset)
+        data = self._read(self._opened(node.repository), lambda git: git.blob(node.oid))
+        if offset == 0 and size >= len(data):  # the kernel keeps it; it will not be asked for again
+            return data
+        self._keep(node.oid, data)
+        return data[offset : offset + size]
+
+    def _keep(self, oid: str, data: bytes) -> None:
+        self._blobs[oid] = data
+        self._blob_bytes += len(data)
+        while self._blob_bytes > self._blob_memory:
+            self._blob_bytes -= len(self._blobs.popitem(last=False)[1])
+
+    def details(self, node: Node) -> dict[bytes, bytes]:
+        """Extended attributes: where in Git a node comes from."""
+        if type(node) is File:
+            return {b"user.git.blob": node.oid.encode()}
+        if type(node) is Directory:
+            return {b"user.git.commit": node.commit.encode(), b"user.git.tree": node.tree.encode()}
+        return {}
+
+    # ── repositories ──────────────────────────────────────────────────────────────────────────
+
+    def _opened(self, name: str) -> Opened:
+        try:
+            return self.shelf[name]
+        except KeyError:
+            raise Gone from None  # taken off the register
+        except Unavailable:
+            raise Damaged from None
+
+    def _tree(self, folder: Directory) -> dict[bytes, Entry]:
+        opened = self._opened(folder.repository)
+        try:
+            return cast("dict[bytes, Entry]", opened.git.tree(folder.tree))
+        except MissingObject:
+            tree = self._read(opened, lambda git: git.tree(folder.tree), folder)
+            return cast("dict[bytes, Entry]", tree)
+
+    def _read(
+        self, opened: Opened, action: Callable[[Repository], T], within: Directory | None = None
+    ) -> T:
+        try:
+            return opened.read(action)
+        except MissingObject as error:
+            if within is not None and opened.git.peel(within.commit) is None:
+                raise Gone from None
+            self._say(opened.known.name, error)
+            raise Damaged from None
+
+    def _say(self, repository: str, error: MissingObject) -> None:
+        """One line per missing object, however often it is asked for."""
+        if error.message not in self._said:
+            if len(self._said) > 10_000:
+                self._said.clear()
+            self._said.add(error.message)
+            log.error("%s: %s", repository, error.message)
+
+
+def _exact(git: Repository, name: str) -> str | None:
+    """The commit of a ref by this very name, in git's order of places."""
+    for place in _PLACES:
+        full = place.format(name)
+        if place == "{}" and not (name.startswith("refs/") or re.fullmatch("[A-Z_]+", name)):
+            continue  # a plain file in the git directory is no ref
+        commit = git.ref(full)
+        if commit is not None:
+            return commit
+    return None
+
+
+def _text(name: bytes) -> str | None:
+    try:
+        return name.decode()
+    except UnicodeDecodeError:
+        return None
