@@ -23,7 +23,7 @@ from fuse_mount import protocol as p
 from fuse_mount.lanes import Lane, Request
 from fuse_mount.ledger import Ledger
 from fuse_mount.metrics import Metrics
-from fuse_mount.nodes import Directory, Folder, Node, RefFolder, Root, Submodule
+from fuse_mount.nodes import Directory, File, Folder, Node, RefFolder, Root, Submodule
 from fuse_mount.questions import Answer, Pending, Question
 from fuse_mount.table import Table
 from fuse_mount.vfs import (
@@ -331,6 +331,8 @@ class Server:
     def _list_commit(self, folder: Directory, first: int, page: _Page) -> None:
         listing = self._listings.pop(folder.id, None)
         if listing is None:
+            if first and first >= self.vfs.size(folder):
+                return  # the question whether there is more, asked after every listing
             listing = self.vfs.listing(folder)
         for index in range(first, len(listing)):
             name, node = listing[index]
@@ -340,9 +342,9 @@ class Server:
                 if len(self._listings) > _LISTINGS:
                     self._listings.popitem(last=False)
                 return
-            mode = self.vfs.attributes(node).mode
+            kind = node.mode >> p.DT_SHIFT if type(node) is File else _DIRECTORY_TYPE
             entry = self._entry(node) if page.plus else b""
-            page.add(node.id, index + 3, name, mode >> p.DT_SHIFT, entry)
+            page.add(node.id, index + 3, name, kind, entry)
 
     def _list_names(self, folder: Folder, offset: int, page: _Page) -> None:
         """Refs and repositories: names only, as whatever is told of them does not last."""

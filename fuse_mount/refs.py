@@ -31,38 +31,34 @@ class RefTree:
         self._repository = repository
         self._common = _common_dir(repository.git_dir)
         self._stamp: Mapping[str, int] = {}
-        self._folders: dict[bytes, dict[bytes, bool]] = {b"": {}}
-        self._names: frozenset[bytes] = frozenset()
-        self._changed = (0, 0)
+        self._version = 0
+        self._read_version = 0
+        self._folders: dict[bytes, dict[bytes, bool]] = {}
 
     def folder(self, prefix: bytes) -> Mapping[bytes, bool] | None:
         """Component name -> whether it is a ref (else a folder); None where there is no folder.
 
         ``prefix`` is empty for the repository's own folder, else without a slash at its end.
         """
-        self._refresh()
+        version = self.changed()
+        if version != self._read_version:
+            names = frozenset(self._repository.ref_names())
+            self._folders = _folders(names, self._repository.ref("HEAD") is not None)
+            self._read_version = version
         for place in (prefix, b"refs/" + prefix):
             found = self._folders.get(place)
             if found is not None:
                 return found
         return None
 
-    def changed(self) -> tuple[int, int]:
-        """(seconds, nanoseconds) that differ whenever any folder does: the folders' mtime."""
-        self._refresh()
-        return self._changed
-
-    def _refresh(self) -> None:
-        if self._stamp and self._stamp == self._measure(self._stamp):
-            return
-        now = time.time_ns()
-        stamp = self._measure(None)
-        names = frozenset(self._repository.ref_names())
-        if names != self._names or not self._changed[0]:
-            self._names = names
-            self._folders = _folders(names, self._repository.ref("HEAD") is not None)
-            self._changed = now // 1_000_000_000, (self._changed[1] + 1) % 1_000_000_000
-        self._stamp = stamp if now - max(stamp.values(), default=0) > _RACY else {}
+    def changed(self) -> int:
+        """A number that differs whenever some folder may; costs a few stat(2), reads no ref."""
+        if not self._stamp or self._stamp != self._measure(self._stamp):
+            now = time.time_ns()
+            stamp = self._measure(None)
+            self._stamp = stamp if now - max(stamp.values(), default=0) > _RACY else {}
+            self._version += 1
+        return self._version
 
     def _measure(self, known: Mapping[str, int] | None) -> Mapping[str, int]:
         """Path -> mtime in ns of all that changes with the set of refs; 0 where it is absent.
@@ -72,7 +68,7 @@ class RefTree:
         """
         if known is None:
             top = self._common / "refs"
-            known = dict.fromkeys([str(self._common / "packed-refs"), *map(str, _subfolders(top))], 0)
+            known = dict.fromkeys([str(self._common / "packed-refs"), *_subfolders(top)], 0)
         stamp = {}
         for path in known:
             try:

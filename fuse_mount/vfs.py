@@ -261,6 +261,10 @@ class Vfs:
 
     # ── listings ──────────────────────────────────────────────────────────────────────────────
 
+    def size(self, folder: Directory) -> int:
+        """How many entries a folder of a commit has at most; cheaper than its listing."""
+        return len(self._tree(folder))
+
     def listing(self, folder: Directory) -> list[tuple[bytes, Node]]:
         """(name, node) of all in a folder of a commit, in Git's order."""
         return [
@@ -311,7 +315,8 @@ class Vfs:
         if type(node) is Directory or type(node) is Submodule:
             return Attributes(node.id, _DIR, 0, node.time, 0)
         if type(node) is RefFolder:
-            return Attributes(node.id, _DIR, 0, *self._opened(node.repository).refs.changed())
+            # Not a time: whatever differs after a change makes the kernel read the folder again.
+            return Attributes(node.id, _DIR, 0, self._opened(node.repository).refs.changed(), 0)
         if type(node) is RefLink:
             return Attributes(node.id, _LINK, 40 + 3 * node.rev.count(b"/"), 0, 0)
         if type(node) is Alias:
