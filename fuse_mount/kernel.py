@@ -20,21 +20,14 @@ from struct import Struct
 from time import perf_counter_ns
 
 from fuse_mount import protocol as p
+from fuse_mount.errnos import number_of
 from fuse_mount.lanes import Lane, Request
 from fuse_mount.ledger import Ledger
 from fuse_mount.metrics import Metrics
 from fuse_mount.nodes import Directory, File, Folder, Node, RefFolder, Root, Submodule
 from fuse_mount.questions import Answer, Pending, Question
 from fuse_mount.table import Table
-from fuse_mount.vfs import (
-    Damaged,
-    Gone,
-    TooLong,
-    Vfs,
-    absence_lifetime,
-    attribute_lifetime,
-    entry_lifetime,
-)
+from fuse_mount.vfs import Vfs, absence_lifetime, attribute_lifetime, entry_lifetime
 
 log = logging.getLogger("gitdags.mount")
 
@@ -93,7 +86,7 @@ class Server:
             p.READ: self._read,
             p.READDIR: self._readdir,
             p.READDIRPLUS: self._readdirplus,
-            p.STATFS: lambda node, body: p.STATFS,
+            p.STATFS: lambda node, body: p.SPACE,
             p.RELEASE: lambda node, body: b"",
             p.RELEASEDIR: lambda node, body: b"",
             p.DESTROY: lambda node, body: b"",
@@ -157,7 +150,7 @@ class Server:
             raise
         except Exception as error:
             self._untell()
-            raise Failure(_number(error, opcode)) from None
+            raise Failure(number_of(error, opcode)) from None
 
     def _send(self, header: bytes, data: bytes = b"") -> None:
         try:
@@ -415,22 +408,3 @@ def _sized(value: bytes, size: int) -> bytes:
     if size < len(value):
         raise Failure(errno.ERANGE)
     return value
-
-
-_NUMBERS: tuple[tuple[type[Exception], int], ...] = (
-    (Damaged, errno.EIO),
-    (Gone, errno.ESTALE),
-    (TooLong, errno.ENAMETOOLONG),
-    (NotADirectoryError, errno.ENOTDIR),
-    (IsADirectoryError, errno.EISDIR),
-    (ValueError, errno.EINVAL),
-)
-
-
-def _number(error: Exception, opcode: int) -> int:
-    """The errno for what the file system raised; anything else is a bug, logged and EIO."""
-    for kind, number in _NUMBERS:
-        if isinstance(error, kind):
-            return number
-    log.error("bug in %s", p.NAMES.get(opcode, opcode), exc_info=error)
-    return errno.EIO

@@ -18,6 +18,7 @@ import os
 import sys
 from collections.abc import Iterator
 from struct import Struct
+from typing import Any
 
 BUFFER = 64 << 10
 ASIDE = 128
@@ -59,7 +60,7 @@ class Ledger:
     @property
     def agreed(self) -> tuple[int, int, int, int]:
         """(major, minor, flags, flags2); zeros before INIT."""
-        return _AGREED.unpack_from(self._map, 0)  # type: ignore[return-value]  # four ints
+        return _AGREED.unpack_from(self._map, 0)
 
     @agreed.setter
     def agreed(self, words: tuple[int, int, int, int]) -> None:
@@ -91,7 +92,7 @@ class Ledger:
 
     # ── records ───────────────────────────────────────────────────────────────────────────────
 
-    def add(self, number: int, payload: tuple[object, ...], lookups: int) -> int:
+    def add(self, number: int, payload: tuple[Any, ...], lookups: int) -> int:
         """Writes a record and returns its place. Raises Full."""
         data = marshal.dumps(payload)
         slots = -(-(_RECORD.size + len(data)) // _SLOT)
@@ -118,7 +119,7 @@ class Ledger:
         _ID.pack_into(self._map, place, 0)
         self._free.setdefault(_RECORD.unpack_from(self._map, place)[2], []).append(place)
 
-    def records(self) -> Iterator[tuple[int, int, tuple[object, ...], int]]:
+    def records(self) -> Iterator[tuple[int, int, tuple[Any, ...], int]]:
         """(id, lookups, payload, place) of each record; frees are found on the way."""
         place = _START
         while place < self._end:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from struct import Struct
 
-
 MAJOR, MINOR = 7, 45
 OLDEST_MINOR = 23  # the length of INIT's answer as below; Linux 3.15
 
@@ -80,7 +79,7 @@ INVAL_ENTRY_OUT = Struct("=QII")
 PRUNE_OUT = Struct("=II8x")
 
 NO_ENTRY = ENTRY.pack(*[0] * 22)
-STATFS = STATFS_OUT.pack(0, 0, 0, 0, 0, 4096, 255, 4096, *[0] * 7)
+SPACE = STATFS_OUT.pack(0, 0, 0, 0, 0, 4096, 255, 4096, *[0] * 7)
 """no space, blocks of 4,096 bytes, names of at most 255"""
 HEADER_SIZE = OUT_HEADER.size
 DT_SHIFT = 12  # st_mode >> 12 is the type in a directory entry

@@ -29,6 +29,9 @@ class Pending(Exception):
         self.question = question
 
 
+NO_ANSWER = object()
+"""Said when the time for an answer ran out."""
+
 Answer = object
 """``repositories``: a sequence of MountedRepository. ``commit``: a full SHA, or None. ``content``:
 an open descriptor of a file with the blob's bytes, or None if it cannot be had."""

@@ -104,7 +104,9 @@ def _folders(names: frozenset[bytes], head: bool) -> dict[bytes, dict[bytes, boo
     if others:
         folders[b""][b"refs"] = False
     if b"refs" in folders:  # branches and tags below it are found by name, as they are listed above
-        folders[b"refs"] = {name: is_ref for name, is_ref in folders[b"refs"].items() if name in others}
+        folders[b"refs"] = {
+            name: is_ref for name, is_ref in folders[b"refs"].items() if name in others
+        }
     return folders
 
 

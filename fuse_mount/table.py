@@ -47,7 +47,7 @@ class Table:
         self._told_full = False
         for number, lookups, payload, place in ledger.records():
             kind, *fields = payload
-            node = _KINDS[kind](*fields)  # type: ignore[index, call-arg, arg-type]  # as _add wrote them
+            node = _KINDS[kind](*fields)
             self._held[number] = _Held(node, lookups, place)
         self._next = self._limit
 

@@ -35,7 +35,7 @@ from fuse_mount.nodes import (
     file_id,
     file_time,
 )
-from fuse_mount.questions import Answer, Pending, Question
+from fuse_mount.questions import NO_ANSWER, Answer, Pending, Question
 from fuse_mount.refs import NAME_MAX
 from fuse_mount.repositories import MountedRepository, Opened, Shelf, Unavailable
 from gitdags.git import MissingObject, Repository, is_sha
@@ -89,6 +89,10 @@ class Gone(Exception):
     """The commit under an open folder has been pruned."""
 
 
+class TooSlow(Exception):
+    """A revision expression whose commit was not found in time."""
+
+
 class TooLong(Exception):
     """A name or a link's target that is longer than a path may have."""
 
@@ -140,7 +144,7 @@ class Vfs:
 
     def _ask_repositories(self) -> None:
         known = self._ask(Question("repositories"))
-        if known is not None:
+        if known is not NO_ANSWER:  # else what was known before goes on
             self.shelf.update(cast("list[MountedRepository]", known))
 
     # ── look-ups ──────────────────────────────────────────────────────────────────────────────
@@ -193,7 +197,9 @@ class Vfs:
         if commit is None:
             return None
         if commit != sha:  # an annotated tag's own id
-            return RefLink(derived(b"rev", parent.id, sha.encode()), parent.repository, sha.encode())
+            return RefLink(
+                derived(b"rev", parent.id, sha.encode()), parent.repository, sha.encode()
+            )
         return self._commit(opened, derived(b"commit", parent.id, sha.encode()), sha)
 
     def _commit(self, opened: Opened, number: int, sha: str) -> Directory:
@@ -210,9 +216,14 @@ class Vfs:
         if exact is not None:
             return exact
         last = rev.rpartition("/")[2]
-        if not (_EXPRESSION.search(last) if set("~^@") & set(last) else _EXPRESSION.fullmatch(last)):
+        if not (
+            _EXPRESSION.search(last) if set("~^@") & set(last) else _EXPRESSION.fullmatch(last)
+        ):
             return None  # most names that are asked for in vain: .git, __init__.py
-        return cast("str | None", self._ask(Question("commit", opened.known.name, rev)))
+        answer = self._ask(Question("commit", opened.known.name, rev))
+        if answer is NO_ANSWER:
+            raise TooSlow
+        return cast("str | None", answer)
 
     def _alias(self, commit: Directory) -> Alias | None:
         folder = self._opened(commit.repository).known.dags_folder.encode()
@@ -354,7 +365,7 @@ class Vfs:
         self.hits["blob_missed"] += 1
         if node.size > self._blob_memory:
             copy = self._ask(Question("content", node.repository, node.oid))
-            if copy is None:
+            if copy is NO_ANSWER:
                 raise Damaged
             return os.pread(cast("int", copy), size, offset)
         data = self._read(self._opened(node.repository), lambda git: git.blob(node.oid))

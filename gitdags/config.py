@@ -139,6 +139,12 @@ SETTINGS: tuple[Setting, ...] = (
         "json_library", "orjson", "what writes JSON that is shown", _one_of("orjson", "json")
     ),
     Setting("tree_memory", "64M", "parsed trees kept in memory, in bytes", _bytes),
+    Setting("mount_trees", "24M", "parsed trees a mount keeps in memory, in bytes", _bytes),
+    Setting("mount_files", "32M", "files a mount keeps while they are read, in bytes", _bytes),
+    Setting("mount_nodes", "48M", "what a mount remembers of files in use, in bytes", _bytes),
+    Setting("mount_packs", "24M", "pack files a mount maps at a time, in bytes", _bytes),
+    Setting("mount_spool", "4G", "disk for files larger than mount_files, in bytes", _bytes),
+    Setting("mount_deadline", "5", "seconds a mount looks for what HEAD~3 means", _seconds),
 )  # fmt: skip
 
 _BY_NAME = {setting.name: setting for setting in SETTINGS}

@@ -1,0 +1,130 @@
+"""A process of its own for questions that may take long: which repositories, which commit.
+
+It holds what the server must not: the catalog's libraries in its memory, walks through a hundred
+thousand commits, a database that is locked. It ends itself when an answer takes too long, or when
+nobody has asked for a while; the supervisor starts the next one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import logging
+import os
+import select
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from fuse_mount.questions import NO_ANSWER, Answer, Question
+from fuse_mount.repositories import MountedRepository
+from gitdags.errors import GitdagsError
+from gitdags.git import Repository, resolve
+from gitdags.model import Move
+
+log = logging.getLogger("gitdags.mount")
+
+Repositories = Callable[[], Sequence[MountedRepository]]
+Moves = Callable[[str, str], Sequence[Move]]
+"""Repository name, full ref name -> the ref's recorded deployments."""
+
+DEADLINE = 5.0
+"""Seconds one answer may take. 100,000 first parents take about two."""
+_GRACE = 0.5
+_IDLE = 60.0
+_PR_SET_PDEATHSIG = 1
+_PACKET = 1 << 20
+_BATCH = 200  # repositories per packet: 1,000 would not fit the default socket buffer
+
+
+def channel() -> tuple[socket.socket, socket.socket]:
+    """The asking and the answering end; messages are kept apart, so that a death loses whole ones."""
+    return socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+
+class Clerk:
+    """The asking end; threads ask in turn."""
+
+    def __init__(self, asking: socket.socket, deadline: float = DEADLINE) -> None:
+        self._socket, self._deadline = asking, deadline
+        self._lock = threading.Lock()
+        self._paths: dict[str, str] = {}
+
+    def know(self, known: Sequence[MountedRepository]) -> None:
+        """Says where the repositories are that questions name."""
+        self._paths = {each.name: each.path for each in known}
+
+    def ask(self, question: Question) -> Answer:
+        """The answer, or NO_ANSWER after the deadline. A refused revision is None."""
+        number = f"{os.getpid()}-{time.monotonic_ns()}"
+        message = {"id": number, "deadline": self._deadline, **asdict(question)}
+        parts: list[Any] = []
+        with self._lock:
+            message["path"] = self._paths.get(question.repository, "")
+            self._socket.send(json.dumps(message).encode())
+            until = time.monotonic() + self._deadline + _GRACE
+            while (left := until - time.monotonic()) > 0:
+                if not select.select([self._socket], [], [], left)[0]:
+                    break
+                answer = json.loads(self._socket.recv(_PACKET))
+                if answer["id"] != number:
+                    continue  # too late, for a question given up
+                if answer.get("failed"):
+                    log.error("%s", answer["failed"])
+                    return NO_ANSWER
+                if question.topic == "commit":
+                    return answer["commit"]
+                parts += answer["repositories"]
+                if not answer["more"]:
+                    known = [MountedRepository(**part) for part in parts]
+                    self.know(known)
+                    return known
+        log.warning("no answer in time: %s %s", question.topic, question.text)
+        return NO_ANSWER
+
+
+def work(answering: socket.socket, repositories: Repositories, moves: Moves | None) -> None:
+    """Answers questions until none comes for a minute. Runs in its own process."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    _end_with_parent()
+    while select.select([answering], [], [], _IDLE)[0]:
+        question = json.loads(answering.recv(_PACKET))
+        # Ends this process, also in the midst of libgit2 or of a database that does not answer.
+        signal.setitimer(signal.ITIMER_REAL, question["deadline"])
+        for answer in _answers(question, repositories, moves):
+            answering.send(json.dumps({"id": question["id"], **answer}).encode())
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def _end_with_parent() -> None:
+    """Asks the kernel to end this process with the supervisor: nobody else would start the next."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def _answers(
+    question: dict[str, Any], repositories: Repositories, moves: Moves | None
+) -> list[dict[str, Any]]:
+    try:
+        if question["topic"] == "commit":
+            return [{"commit": _commit(question, moves)}]
+        known = [asdict(each) for each in repositories()]
+    except Exception as error:
+        return [{"failed": getattr(error, "message", None) or repr(error)}]
+    batches = [known[at : at + _BATCH] for at in range(0, len(known), _BATCH)] or [[]]
+    return [
+        {"repositories": batch, "more": number < len(batches) - 1}
+        for number, batch in enumerate(batches)
+    ]
+
+
+def _commit(question: dict[str, Any], moves: Moves | None) -> str | None:
+    name = question["repository"]
+    recorded = (lambda ref: moves(name, ref)) if moves is not None else None
+    try:
+        return resolve(Repository(question["path"]), question["text"], moves=recorded).commit
+    except GitdagsError:
+        return None  # refused, ambiguous or absent: no such name

@@ -1,0 +1,28 @@
+"""gitdags umount MOUNTPOINT"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gitdags.cli.context import Context
+
+HELP = "take a mount down"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Adds the command's arguments."""
+    parser.add_argument("mountpoint", metavar="MOUNTPOINT", help="what `gitdags mount` was given")
+    parser.add_argument(
+        "--lazy", action="store_true", help="out of sight at once, ended with its last user"
+    )
+
+
+def run(context: Context, args: argparse.Namespace) -> int:
+    """Returns when the mount is gone, or out of sight with --lazy."""
+    from fuse_mount import mount as fuse
+
+    fuse.unmount(str(Path(args.mountpoint).absolute()), lazy=args.lazy)
+    return 0
