@@ -24,7 +24,7 @@ from fuse_mount.errnos import number_of
 from fuse_mount.lanes import Lane, Request
 from fuse_mount.ledger import Ledger
 from fuse_mount.metrics import Metrics
-from fuse_mount.nodes import Directory, File, Folder, Node, RefFolder, Root, Submodule
+from fuse_mount.nodes import Directory, File, Folder, Lost, Node, RefFolder, Root, Submodule
 from fuse_mount.questions import Answer, Pending, Question
 from fuse_mount.table import Table
 from fuse_mount.vfs import Vfs, absence_lifetime, attribute_lifetime, entry_lifetime
@@ -40,7 +40,7 @@ _MAX_PAGES = 256  # 1 MiB a read
 _KEEP_CACHE, _CACHE_DIR = 2, 8
 _OPEN_KEPT = b"\0" * 8 + _KEEP_CACHE.to_bytes(4, "little") + b"\0" * 4
 _OPENDIR_KEPT = b"\0" * 8 + (_KEEP_CACHE | _CACHE_DIR).to_bytes(4, "little") + b"\0" * 4
-_DIRECTORY_TYPE = stat.S_IFDIR >> p.DT_SHIFT
+_DIRECTORY_TYPE, _FILE_TYPE = stat.S_IFDIR >> p.DT_SHIFT, stat.S_IFREG >> p.DT_SHIFT
 
 
 class Failure(Exception):
@@ -336,6 +336,9 @@ class Server:
                     self._listings.popitem(last=False)
                 return
             kind = node.mode >> p.DT_SHIFT if type(node) is File else _DIRECTORY_TYPE
+            if type(node) is Lost:
+                page.add(node.id, index + 3, name, _FILE_TYPE, p.NO_ENTRY)
+                continue
             entry = self._entry(node) if page.plus else b""
             page.add(node.id, index + 3, name, kind, entry)
 

@@ -21,7 +21,7 @@ from fuse_mount import device
 from fuse_mount import protocol as p
 from fuse_mount.errnos import number_of
 from fuse_mount.metrics import Metrics
-from fuse_mount.nodes import Directory, Node, Root, Submodule
+from fuse_mount.nodes import Directory, Lost, Node, Root, Submodule
 from fuse_mount.questions import Answer, Pending, Question
 from fuse_mount.vfs import Vfs
 
@@ -170,9 +170,14 @@ class Adapter:
 
     def _list(self, path: str) -> list[tuple[str, dict[str, int], int]]:
         folder = self._node(path)
-        found = [(".", {"st_mode": stat.S_IFDIR}, 0), ("..", {"st_mode": stat.S_IFDIR}, 0)]
+        found = [  # an entry without an inode number would be skipped
+            (".", {"st_ino": folder.id, "st_mode": stat.S_IFDIR}, 0),
+            ("..", {"st_ino": 1, "st_mode": stat.S_IFDIR}, 0),
+        ]
         if type(folder) is Directory:
-            found += [(_str(name), self._stat(node), 0) for name, node in self.vfs.listing(folder)]
+            for name, node in self.vfs.listing(folder):
+                lost = {"st_ino": node.id, "st_mode": stat.S_IFREG}
+                found.append((_str(name), lost if type(node) is Lost else self._stat(node), 0))
             return found
         if type(folder) is Root:
             self.vfs.refresh()

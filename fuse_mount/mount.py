@@ -20,6 +20,7 @@ from gitdags.git import Repository
 
 __all__ = ["BadMountpoint", "NotMounted", "choose", "mount", "stale_mounts", "unmount"]
 
+_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 _EXPORT = "gitdags export REV DIR   # the same files without a mount"
 
 
@@ -96,7 +97,7 @@ def mount(
     """
     check(plan)
     if foreground:
-        logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+        logging.basicConfig(format=_FORMAT, level=logging.INFO)
         Supervisor(plan, repositories, moves).run(lambda known: _warn(known, note))
         return
     receive, send = os.pipe()
@@ -177,7 +178,8 @@ def _redirect(log_file: Path | None) -> None:
     os.dup2(nowhere, 0)
     os.dup2(nowhere, 1)
     os.dup2(target, 2)
-    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", force=True)
+    sys.stderr = os.fdopen(2, "w", buffering=1, closefd=False)
+    logging.basicConfig(format=_FORMAT, level=logging.INFO, force=True)
 
 
 def _warn(known: Sequence[MountedRepository], note: Callable[[str], None]) -> None:

@@ -72,6 +72,12 @@ class File(NamedTuple):
     size: int
 
 
+class Lost(NamedTuple):
+    """A file whose blob is missing: its name is listed, nothing else can be said of it."""
+
+    id: int
+
+
 class Alias(NamedTuple):
     """``dags`` in a commit whose DAG folder has another name: a link to that folder."""
 
@@ -80,7 +86,7 @@ class Alias(NamedTuple):
     time: int
 
 
-Node = Root | RefFolder | RefLink | Directory | Submodule | File | Alias
+Node = Root | RefFolder | RefLink | Directory | Submodule | File | Lost | Alias
 Folder = Root | RefFolder | Directory | Submodule
 
 

@@ -98,6 +98,7 @@ class Supervisor:
             ready(self._known)
             notify("READY=1")
             self._wait()
+            log.info("%s is unmounted", self.plan.mountpoint)
         finally:
             self._end()
 
@@ -130,6 +131,10 @@ class Supervisor:
                 f"the {self.plan.backend} server ended before it was ready ({_how(status)})",
                 hint=f"gitdags mount --foreground {self.plan.mountpoint}",
             )
+        log.info(
+            "%s: supervisor %d, %s server %d",
+            self.plan.mountpoint, os.getpid(), self.plan.backend, self._server,
+        )  # fmt: skip
 
     def _serve(self, ready: Callable[[], None]) -> None:
         plan = self.plan

@@ -10,6 +10,7 @@ from fuse_mount.nodes import (
     Alias,
     Directory,
     File,
+    Lost,
     Node,
     RefFolder,
     RefLink,
@@ -20,7 +21,7 @@ from fuse_mount.vfs import Damaged
 
 log = logging.getLogger("gitdags.mount")
 
-_KINDS: tuple[type[Node], ...] = (Root, RefFolder, RefLink, Directory, Submodule, File, Alias)
+_KINDS: tuple[type[Node], ...] = (Root, RefFolder, RefLink, Directory, Submodule, File, Lost, Alias)
 _KIND_NUMBERS = {kind: number for number, kind in enumerate(_KINDS)}
 
 NODE_COST = 640
@@ -67,7 +68,7 @@ class Table:
         if held is None:
             self._add(node)
             return
-        if held.node != node and not _same(held.node, node):
+        if held.node != node:
             log.error("two nodes share the id %d: %r and %r", node.id, held.node, node)
             raise Damaged
         held.lookups += 1
@@ -111,12 +112,3 @@ class Table:
         for number in batch:
             self._held[number] = self._held.pop(number)
         return batch
-
-
-def _same(one: Node, other: Node) -> bool:
-    """Whether two nodes differ only in what may change: the size of a blob that was missing."""
-    return (
-        type(one) is File
-        and type(other) is File
-        and (one.repository, one.oid, one.mode) == (other.repository, other.oid, other.mode)
-    )

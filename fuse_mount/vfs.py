@@ -26,6 +26,7 @@ from fuse_mount.nodes import (
     Directory,
     File,
     Folder,
+    Lost,
     Node,
     RefFolder,
     RefLink,
@@ -117,7 +118,7 @@ class Vfs:
     def __init__(self, shelf: Shelf, *, blob_memory: int = 32 << 20) -> None:
         self.shelf = shelf
         self.root = Root()
-        self.salts: dict[str, int] = {}
+        self._salts: dict[str, int] = {}
         self._blob_memory = blob_memory
         self._blobs: OrderedDict[str, bytes] = OrderedDict()
         self._blob_bytes = 0
@@ -159,7 +160,10 @@ class Vfs:
         if type(parent) is Directory:
             entry = self._tree(parent).get(name)
             if entry is not None:
-                return self._node(parent, name, entry)
+                node = self._node(parent, name, entry)
+                if type(node) is Lost:
+                    raise Damaged
+                return node
             return self._alias(parent) if name == b"dags" and parent.depth == 0 else None
         if type(parent) is RefFolder:
             return self._lookup_ref(parent, name)
@@ -245,23 +249,22 @@ class Vfs:
             return Directory(number, repository, commit, oid, at, depth + 1)
         if mode == MODE_SUBMODULE:
             return self._submodule(parent, name, oid)
-        return self.file(parent.repository, oid, _MODES.get(mode, _REGULAR))
+        return self._file(parent.repository, oid, _MODES.get(mode, _REGULAR))
 
-    def file(self, repository: str, oid: str, mode: int) -> File:
-        """The node of a blob under a mode. Its size is 0 where the blob is missing."""
-        salt = self.salts.get(repository)
+    def _file(self, repository: str, oid: str, mode: int) -> File | Lost:
+        salt = self._salts.get(repository)
         if salt is None:
-            salt = self.salts[repository] = derived(b"repository", repository.encode())
+            salt = self._salts[repository] = derived(b"repository", repository.encode())
+        number = file_id(salt, oid, mode)
         opened = self._opened(repository)
         try:
             size = opened.git.size(oid)
         except MissingObject:
             try:
-                size = opened.read(lambda git: git.size(oid))
-            except MissingObject as error:
-                self._say(repository, error)
-                size = 0
-        return File(file_id(salt, oid, mode), repository, oid, mode, size)
+                size = self._read(opened, lambda git: git.size(oid))
+            except Damaged:
+                return Lost(number)
+        return File(number, repository, oid, mode, size)
 
     def _submodule(self, parent: Directory, name: bytes, commit: str) -> Directory | Submodule:
         holder = self.shelf.holder(commit)
@@ -277,7 +280,7 @@ class Vfs:
         return len(self._tree(folder))
 
     def listing(self, folder: Directory) -> list[tuple[bytes, Node]]:
-        """(name, node) of all in a folder of a commit, in Git's order."""
+        """(name, node) of all in a folder of a commit, in Git's order; the only place to meet Lost."""
         return [
             (name, self._node(folder, name, entry))
             for name, entry in self._tree(folder).items()
