@@ -25,6 +25,7 @@ from fuse_mount.lanes import Lane, Request
 from fuse_mount.ledger import Ledger
 from fuse_mount.metrics import Metrics
 from fuse_mount.nodes import Directory, File, Folder, Lost, Node, RefFolder, Root, Submodule
+from fuse_mount.notifier import Notifier
 from fuse_mount.questions import Answer, Pending, Question
 from fuse_mount.table import Table
 from fuse_mount.vfs import Vfs, absence_lifetime, attribute_lifetime, entry_lifetime
@@ -71,6 +72,7 @@ class Server:
         self.lock = threading.Lock()
         self._xattr, self._ready = xattr, ready
         self._owner = os.getuid(), os.getgid()
+        self._notifier = Notifier(device, 0)
         self._told: list[int] = []
         self._listings: OrderedDict[int, list[tuple[bytes, Node]]] = OrderedDict()
         self._lanes = {
@@ -100,6 +102,7 @@ class Server:
         """Answers requests until the mount is gone."""
         buffer, device = self.ledger.buffer, self.device
         if self.ledger.agreed[0]:
+            self._notifier = Notifier(device, self.ledger.agreed[1])
             self._take_over()
         while True:
             try:
@@ -110,7 +113,14 @@ class Server:
                 if error.errno == errno.ENODEV:
                     return
                 raise
+            if not length:
+                return  # the end of a stream: whoever played the kernel is done
             self._handle(length)
+
+    def close(self) -> None:
+        """Waits for the slow answers under way and ends their threads."""
+        for lane in self._lanes.values():
+            lane.stop()
 
     def _handle(self, length: int) -> None:
         _, opcode, unique, node, *_ = p.IN_HEADER.unpack_from(self.ledger.buffer)
@@ -123,6 +133,11 @@ class Server:
         else:
             self._answer(opcode, unique, node, body)
         self.metrics.record(opcode, perf_counter_ns() - start)
+        surplus = self.table.surplus()
+        if surplus:
+            with self.lock:
+                nodes = [self.table[number] for number in surplus]
+            self._notifier.release(nodes)
 
     def _answer(self, opcode: int, unique: int, node: int, body: memoryview) -> None:
         with self.lock:
@@ -214,6 +229,7 @@ class Server:
         granted = flags & _WANTED
         granted2 = flags2 & p.HAS_RESEND if flags & p.INIT_EXT else 0
         self.ledger.agreed = major, minor, granted, granted2
+        self._notifier = Notifier(self.device, minor)
         answer = p.INIT_OUT.pack(
             major, minor, readahead, granted, 64, 48, 4_096, 1, _MAX_PAGES, 0, granted2
         )

@@ -52,6 +52,7 @@ class Lane(threading.Thread):
         """Ends the thread after what is queued."""
         if self.is_alive():
             self._waiting.put(None)
+            self.join()
 
     def run(self) -> None:
         while (item := self._waiting.get()) is not None:

@@ -108,7 +108,7 @@ class Table:
         if len(self._held) <= self._next:
             return []
         self._next = len(self._held) + _PRUNE  # not again before it has grown by as many
-        batch = list(itertools.islice(self._held, 2 * _PRUNE))
+        batch = list(itertools.islice(self._held, min(len(self._held), 2 * _PRUNE)))
         for number in batch:
             self._held[number] = self._held.pop(number)
         return batch

@@ -18,7 +18,7 @@ import os
 import re
 import stat
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, TypeVar, cast
 
 from fuse_mount.nodes import (
@@ -39,6 +39,7 @@ from fuse_mount.nodes import (
 from fuse_mount.questions import NO_ANSWER, Answer, Pending, Question
 from fuse_mount.refs import NAME_MAX
 from fuse_mount.repositories import MountedRepository, Opened, Shelf, Unavailable
+from gitdags.errors import GitdagsError
 from gitdags.git import MissingObject, Repository, is_sha
 from gitdags.model import MODE_EXECUTABLE, MODE_LINK, MODE_SUBMODULE, MODE_TREE, Entry
 
@@ -157,6 +158,8 @@ class Vfs:
         """
         if len(name) > NAME_MAX:
             raise TooLong
+        if not name:
+            return None
         if type(parent) is Directory:
             entry = self._tree(parent).get(name)
             if entry is not None:
@@ -192,7 +195,7 @@ class Vfs:
         link = RefLink(derived(b"rev", parent.id, name), parent.repository, whole)
         if _exact(opened.git, rev) is not None:
             return link
-        if opened.refs.folder(whole) is not None:
+        if self._ref_folder(opened, whole) is not None:
             return RefFolder(derived(b"refs", parent.id, name), parent.repository, whole)
         return link if self._commit_of(opened, link) is not None else None
 
@@ -307,7 +310,7 @@ class Vfs:
             version, cached = self._names.get(folder.id, (None, []))
             if version == refs.changed():
                 return cached
-            listed = refs.folder(folder.prefix) or {}
+            listed = self._ref_folder(self._opened(folder.repository), folder.prefix) or {}
             kinds = {True: (b"rev", _LINK), False: (b"refs", _DIR)}
             found = [
                 (derived(kinds[is_ref][0], folder.id, name), name, kinds[is_ref][1])
@@ -401,13 +404,19 @@ class Vfs:
         except Unavailable:
             raise Damaged from None
 
-    def _tree(self, folder: Directory) -> dict[bytes, Entry]:
+    def _ref_folder(self, opened: Opened, prefix: bytes) -> Mapping[bytes, bool] | None:
+        try:
+            return opened.refs.folder(prefix)
+        except GitdagsError as error:
+            self._say(opened.known.name, error)
+            raise Damaged from None
+
+    def _tree(self, folder: Directory) -> Mapping[bytes, Entry]:
         opened = self._opened(folder.repository)
         try:
-            return cast("dict[bytes, Entry]", opened.git.tree(folder.tree))
+            return opened.git.tree(folder.tree)
         except MissingObject:
-            tree = self._read(opened, lambda git: git.tree(folder.tree), folder)
-            return cast("dict[bytes, Entry]", tree)
+            return self._read(opened, lambda git: git.tree(folder.tree), folder)
 
     def _read(
         self, opened: Opened, action: Callable[[Repository], T], within: Directory | None = None
@@ -420,8 +429,8 @@ class Vfs:
             self._say(opened.known.name, error)
             raise Damaged from None
 
-    def _say(self, repository: str, error: MissingObject) -> None:
-        """One line per missing object, however often it is asked for."""
+    def _say(self, repository: str, error: GitdagsError) -> None:
+        """One line per fault, however often it is asked for."""
         if error.message not in self._said:
             if len(self._said) > 10_000:
                 self._said.clear()

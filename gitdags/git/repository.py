@@ -103,9 +103,17 @@ class Repository:
         """Full names of the refs that lead to a commit, as bytes, unsorted.
 
         For folders of refs: 60,000 packed refs cost one pass, and no object is read but tags.
+        Raises NoSuchRepository where the refs cannot be read.
         """
+        try:
+            references = list(self._git.references.iterator())
+        except (pygit2.GitError, OSError) as error:
+            raise NoSuchRepository(
+                f"the refs of {shown(str(self.path))} cannot be read: {shown(str(error))}",
+                hint=f"git -C {self.path} for-each-ref",
+            ) from None
         found = []
-        for reference in self._git.references.iterator():
+        for reference in references:
             target = reference.target
             if isinstance(target, str):  # symbolic
                 if self.ref(target) is not None:
