@@ -74,7 +74,8 @@ class Server:
         self._owner = os.getuid(), os.getgid()
         self._notifier = Notifier(device, 0)
         self._told: list[int] = []
-        self._listings: OrderedDict[int, list[tuple[bytes, Node]]] = OrderedDict()
+        self._listings: OrderedDict[tuple[str, str], list[_Row]] = OrderedDict()
+        self._listed = 0
         self._lanes = {
             topic: Lane(f"lane-{topic}", ask, self._resume)
             for topic in ("repositories", "commit", "content")
@@ -266,11 +267,14 @@ class Server:
     def _entry(self, node: Node) -> bytes:
         """The kernel's entry for a node, which counts as telling it."""
         attributes = self._attributes(node)
-        self.table.hold(node)
-        self._told.append(node.id)
+        self._tell(node)
         return p.ENTRY.pack(
             node.id, 0, entry_lifetime(node), attribute_lifetime(node), 0, 0, *attributes
         )
+
+    def _tell(self, node: Node) -> None:
+        self.table.hold(node)
+        self._told.append(node.id)
 
     def _attributes(self, node: Node) -> tuple[int, ...]:
         ino, mode, size, at, ns = self.vfs.attributes(node)
@@ -338,25 +342,52 @@ class Server:
         return bytes(page.data)
 
     def _list_commit(self, folder: Directory, first: int, page: _Page) -> None:
-        listing = self._listings.pop(folder.id, None)
-        if listing is None:
-            if first and first >= self.vfs.size(folder):
-                return  # the question whether there is more, asked after every listing
-            listing = self.vfs.listing(folder)
+        if first and first >= self.vfs.size(folder):
+            return  # the question whether there is more, asked after every listing
+        listing = self._rows(folder)
         for index in range(first, len(listing)):
-            name, node = listing[index]
+            name, file, row = listing[index]
             if not page.fits(name):
-                # 10,000 names are asked for in hundreds of pieces
-                self._listings[folder.id] = listing
-                if len(self._listings) > _LISTINGS:
-                    self._listings.popitem(last=False)
                 return
-            kind = node.mode >> p.DT_SHIFT if type(node) is File else _DIRECTORY_TYPE
-            if type(node) is Lost:
-                page.add(node.id, index + 3, name, _FILE_TYPE, p.NO_ENTRY)
+            if row:
+                if file is not None and page.plus:
+                    self._tell(file)
+                page.data += row if page.plus else row[p.ENTRY.size :]
                 continue
-            entry = self._entry(node) if page.plus else b""
-            page.add(node.id, index + 3, name, kind, entry)
+            node = self.vfs.lookup(folder, name)
+            if node is not None:
+                entry = self._entry(node) if page.plus else b""
+                page.add(node.id, index + 3, name, _DIRECTORY_TYPE, entry)
+
+    def _rows(self, folder: Directory) -> list[_Row]:
+        """A folder's listing, ready but for what differs between commits: the folders in it.
+
+        Kept by tree: a commit shares nearly all of its trees with its neighbours, and 10,000 names
+        are asked for in hundreds of pieces.
+        """
+        key = folder.repository, folder.tree
+        rows = self._listings.get(key)
+        if rows is not None:
+            self._listings.move_to_end(key)
+            return rows
+        rows = []
+        for index, (name, node) in enumerate(self.vfs.listing(folder)):
+            page = _Page(0, plus=True)
+            if type(node) is File:
+                values = entry_lifetime(node), attribute_lifetime(node)
+                entry = p.ENTRY.pack(node.id, 0, *values, 0, 0, *self._attributes(node))
+                page.add(node.id, index + 3, name, node.mode >> p.DT_SHIFT, entry)
+                rows.append((name, node, bytes(page.data)))
+            elif type(node) is Lost:
+                page.add(node.id, index + 3, name, _FILE_TYPE, p.NO_ENTRY)
+                rows.append((name, None, bytes(page.data)))
+            else:
+                rows.append((name, None, b""))
+        self._listings[key] = rows
+        self._listed += len(rows)
+        while self._listed > _ROWS and len(self._listings) > 1:
+            self._listed -= len(self._listings.popitem(last=False)[1])
+        return rows
 
     def _list_names(self, folder: Folder, offset: int, page: _Page) -> None:
         """Refs and repositories: names only, as whatever is told of them does not last."""
@@ -396,7 +427,9 @@ class Server:
 
 
 _UNIQUE = Struct("=Q")
-_LISTINGS = 16
+_Row = tuple[bytes, File | None, bytes]
+"""Name, the file if it is one, and its whole directory entry; empty for folders."""
+_ROWS = 20_000  # rows kept; about 450 bytes each
 
 
 class _Page:
