@@ -50,6 +50,11 @@ def check(allow_other: bool = False) -> None:
             f"{_DEVICE} is missing: the kernel has no FUSE, or this container was not given it",
             hint="modprobe fuse   # in a container: run it with --device /dev/fuse --cap-add SYS_ADMIN",
         ) from None
+    if not os.access(_DEVICE, os.R_OK | os.W_OK):  # fusermount3 opens it as its caller, too
+        raise NoDevice(
+            f"{_DEVICE} may not be opened by this user",
+            hint=f"chmod 666 {_DEVICE}   # or: gitdags export REV DIR",
+        )
     if privileged():
         try:
             os.close(os.open(_DEVICE, os.O_RDWR | os.O_CLOEXEC))

@@ -212,7 +212,8 @@ class Benchmark:
             ("RepoFS", "GITDAGS_BENCH_REPOFS", "peer_repofs.py"),
         ):
             if interpreter := os.environ.get(variable):
-                peers[name] = [interpreter, str(here / script), str(self.repository), *commits]
+                path = self._first_file(commits[0])
+                peers[name] = [interpreter, str(here / script), str(self.repository), path, *commits]
         return peers
 
     def _first_file(self, commit: str) -> str:

@@ -1,0 +1,38 @@
+"""RepoFS, a FUSE file system over Git from the literature. Run by an interpreter that has it.
+
+Arguments: a repository, a file, commits. Prints a JSON list: seconds to the file's first byte.
+"""
+
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+repository, path, *commits = sys.argv[1:]
+with tempfile.TemporaryDirectory() as temporary, tempfile.TemporaryDirectory() as cloned:
+    # RepoFS takes no bare repository
+    subprocess.run(["git", "clone", "-q", "--no-checkout", repository, cloned], check=True)
+    program = Path(sys.executable).with_name("repofs")
+    command = [str(program), "--hash-trees", cloned, temporary]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    top = Path(temporary) / "commits-by-hash"
+    try:
+        while not top.is_dir() and server.poll() is None:
+            time.sleep(0.05)
+        if server.poll() is not None:
+            sys.exit(f"repofs: {server.communicate()[1]}")
+        seconds = []
+        for commit in commits:
+            place = top / commit[:2] / commit[2:4] / commit[4:6] / commit
+            start = time.perf_counter()
+            with contextlib.suppress(FileNotFoundError):
+                (place / path).read_bytes()
+            seconds.append(time.perf_counter() - start)
+        print(json.dumps(seconds))
+    finally:
+        subprocess.run(["fusermount", "-u", "-z", temporary], check=False, capture_output=True)
+        server.terminate()
+        server.wait()
