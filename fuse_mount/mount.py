@@ -18,7 +18,7 @@ from fuse_mount.supervisor import Plan, Supervisor
 from gitdags.errors import GitdagsError, shown
 from gitdags.git import Repository
 
-__all__ = ["BadMountpoint", "NotMounted", "choose", "mount", "stale_mounts", "unmount"]
+__all__ = ["BadMountpoint", "NotMounted", "choose", "located", "mount", "stale_mounts", "unmount"]
 
 _FORMAT = "%(asctime)s %(levelname)s %(message)s"
 _EXPORT = "gitdags export REV DIR   # the same files without a mount"
@@ -54,20 +54,31 @@ def choose(backend: str) -> Literal["kernel", "libfuse"]:
     return "libfuse"
 
 
+def located(mountpoint: str) -> str:
+    """A mountpoint as /proc names it: absolute, links followed above it, itself not touched.
+
+    Looking at the mountpoint would wait for its server, which may be what is wrong.
+    """
+    path = Path(mountpoint).absolute()
+    if path.name in ("", ".."):
+        return os.path.realpath(path)
+    return str(Path(os.path.realpath(path.parent)) / path.name)
+
+
 def check(plan: Plan) -> None:
     """Raises BadMountpoint, NoDevice or MountFailed for what cannot be mounted, touching nothing."""
     where = shown(plan.mountpoint)
     kind = mounts.type_at(plan.mountpoint)
+    if kind == device.FSTYPE and plan.mountpoint in mounts.stale():
+        raise BadMountpoint(
+            f"{where} is a mount whose server has died", hint=f"gitdags umount --lazy {where}"
+        )
     if kind is not None:
         hint = f"gitdags umount {where}" if kind == device.FSTYPE else f"umount {where}"
         raise BadMountpoint(f"{where} is mounted already ({kind})", hint=hint)
     try:
         entries = os.listdir(plan.mountpoint)  # noqa: PTH208 - the name is bytes-safe text
     except OSError as error:
-        if error.errno == errno.ENOTCONN:
-            raise BadMountpoint(
-                f"{where} is a mount whose server has died", hint=f"gitdags umount --lazy {where}"
-            ) from None
         hint = f"mkdir -p {where}" if error.errno == errno.ENOENT else f"ls -ld {where}"
         raise BadMountpoint(f"{where}: {error.strerror}", hint=hint) from None
     if entries:

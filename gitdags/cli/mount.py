@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitdags.errors import UsageError, shown
@@ -67,7 +66,7 @@ def run(context: Context, args: argparse.Namespace) -> int:
 
     settings = context.settings
     plan = Plan(
-        mountpoint=str(Path(args.mountpoint).absolute()),
+        mountpoint=fuse.located(args.mountpoint),
         backend=fuse.choose(args.backend),
         allow_other=args.allow_other,
         xattr=args.xattr,

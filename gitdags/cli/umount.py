@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,5 +23,5 @@ def run(context: Context, args: argparse.Namespace) -> int:
     """Returns when the mount is gone, or out of sight with --lazy."""
     from fuse_mount import mount as fuse
 
-    fuse.unmount(str(Path(args.mountpoint).absolute()), lazy=args.lazy)
+    fuse.unmount(fuse.located(args.mountpoint), lazy=args.lazy)
     return 0

@@ -31,7 +31,8 @@ with tempfile.TemporaryDirectory() as temporary, tempfile.TemporaryDirectory() a
             with contextlib.suppress(FileNotFoundError):
                 (place / path).read_bytes()
             seconds.append(time.perf_counter() - start)
-        print(json.dumps(seconds))
+        print()
+        print(json.dumps(seconds), flush=True)
     finally:
         subprocess.run(["fusermount", "-u", "-z", temporary], check=False, capture_output=True)
         server.terminate()

@@ -131,7 +131,9 @@ os.environ["FUSE_LIBRARY_PATH"] = "libfuse.so.2"
 from fuse_mount import libfuse
 print(libfuse.library().fuse_version_major)
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert done.stdout == "3\n"
 
 
@@ -144,7 +146,9 @@ def test_without_libfuse_the_other_backend_and_export_are_named(
         libfuse.library()
     assert caught.value.hint == "apt-get install fuse3 libfuse3-3"
     monkeypatch.setattr(sys, "byteorder", "big")
-    with pytest.raises(device.NoDevice, match="neither the kernel's own protocol nor libfuse") as none:
+    with pytest.raises(
+        device.NoDevice, match="neither the kernel's own protocol nor libfuse"
+    ) as none:
         mount.choose("auto")
     assert none.value.hint.startswith("gitdags export REV DIR")
     libfuse.library.cache_clear()
