@@ -1,8 +1,9 @@
 """The adapter over libfuse 3 and mfusepy, for where the kernel's protocol cannot be spoken directly.
 
 Paths come in, `vfs` answers, exceptions become errnos. libfuse's high-level interface has one
-lifetime for all names, so names are cached for a second and what is absent not at all; where a ref
-leads is asked anew each time either way, as the kernel keeps no link's target.
+lifetime for all names. Names that are there are kept for half a minute and absent ones not at all:
+a new ref is found at once, and where a ref leads is asked anew each time, as the kernel keeps no
+link's target. Only the name of a deleted ref stays that long, and leads nowhere.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("gitdags.mount")
 T = TypeVar("T")
 
-_LIFETIME = 1.0
+_LIFETIME = 30.0
 _PATHS = 20_000  # paths below commits whose node is kept; about 300 bytes each
 _SONAMES = ("libfuse3.so.4", "libfuse3.so.3")
 

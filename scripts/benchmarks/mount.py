@@ -174,12 +174,7 @@ class Benchmark:
     def _pass(self, subject: Subject, number: int) -> None:
         folder = subject.at(self.tip)
         if os.geteuid() == 0:
-            for new_server in (False, True):
-                suffix = ", new server" if new_server else ""
-                for what, action in (("find cold", find(folder)), ("tar cold", tar(folder))):
-                    subject.renew(new_server)
-                    drop_caches()
-                    subject.timed(what + suffix, action)
+            self._cold(subject, folder, "")
         find(folder)()
         tar(folder)()
         files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
@@ -193,6 +188,14 @@ class Benchmark:
         # The disk has one checkout; a commit seen for the first time is held to its warm pass.
         neighbour = self.commits[min(number + 1, len(self.commits) - 1)]
         subject.timed("tar neighbour", tar(subject.at(neighbour)))
+        if os.geteuid() == 0:
+            self._cold(subject, folder, ", new server")
+
+    def _cold(self, subject: Subject, folder: Path, server: str) -> None:
+        for what, action in (("find cold", find(folder)), ("tar cold", tar(folder))):
+            subject.renew(bool(server))
+            drop_caches()
+            subject.timed(what + server, action)
 
     def begin(self, result: dict[str, object]) -> None:
         """The first file of commits nobody has looked at: mounts and everything else."""
@@ -229,7 +232,7 @@ class Benchmark:
             if done.returncode:
                 print(f"{name}: {done.stderr.strip().splitlines()[-1:]}", file=sys.stderr)
             else:
-                seconds[name] = json.loads(done.stdout.strip().splitlines()[-1])
+                seconds[name] = json.loads(re.findall(r"^\[.*\]$", done.stdout, re.MULTILINE)[-1])
         result["first file, seconds"] = {name: statistics.median(t) for name, t in seconds.items()}
 
     def _peers(self, commits: list[str]) -> dict[str, list[str]]:
@@ -315,7 +318,7 @@ def table(result: dict[str, object]) -> str:
     first: dict[str, float] = result["first file, seconds"]  # type: ignore[assignment]  # as begin() wrote it
     for name, value in first.items():
         lines.append(
-            f"first file: {name:22} {value * 1e3:10.2f} ms = {value / first['kernel']:8.0f} × kernel"
+            f"first file: {name:22} {value * 1e3:9.2f} ms, kernel times {value / first['kernel']:.0f}"
         )
     for name in ("idle MB", "MB after reading 20 commits", "bytes on disk per commit"):
         lines.append(f"{name}: {result[name]}")
