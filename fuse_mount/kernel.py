@@ -62,7 +62,7 @@ class Server:
         ledger: Ledger,
         ask: Callable[[Question], Answer],
         *,
-        node_memory: int = 48 << 20,
+        node_memory: int = 32 << 20,
         xattr: bool = False,
         ready: Callable[[], None] = lambda: None,
     ) -> None:

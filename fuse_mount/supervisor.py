@@ -44,8 +44,8 @@ class Plan:
     allow_other: bool = False
     xattr: bool = False
     tree_memory: int = 24 << 20
-    blob_memory: int = 32 << 20
-    node_memory: int = 48 << 20
+    blob_memory: int = 16 << 20
+    node_memory: int = 32 << 20
     spool: int = 4 << 30
     """disk for copies of files larger than ``blob_memory``"""
     pack_memory: int = 24 << 20

@@ -125,7 +125,7 @@ class Vfs:
     Pending for a copy on disk.
     """
 
-    def __init__(self, shelf: Shelf, *, blob_memory: int = 32 << 20) -> None:
+    def __init__(self, shelf: Shelf, *, blob_memory: int = 16 << 20) -> None:
         self.shelf = shelf
         self.root = Root()
         self._salts: dict[str, int] = {}
