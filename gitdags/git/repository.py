@@ -266,6 +266,10 @@ class Repository:
         """The entry at a path below a tree, links not followed; None where there is none."""
         return self._trees.find(tree, path)
 
+    def follow(self, tree: str, path: bytes) -> tuple[bytes, Entry] | None:
+        """(real path, entry) with links followed inside the tree; None where they leave it or circle."""
+        return self._trees.follow(tree, path, self.blob)
+
     def walk(self, tree: str, prefix: bytes = b"") -> Iterator[tuple[bytes, Entry]]:
         """(path, entry) of all below a tree but the trees. Raises TreeTooLarge before the first."""
         try:
