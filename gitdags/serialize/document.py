@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,10 +53,12 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def code_hash(files: Iterable[tuple[str, str]]) -> str:
-    """Hash of the (path, blob id) pairs that a DAG file's parse read."""
-    ordered = sorted(set(files), key=lambda pair: pair[0].encode())
-    return digest(canonical([list(pair) for pair in ordered]))
+def plain_json(value: Json, replace: Sequence[tuple[str, str]]) -> str:
+    """Airflow's own JSON as text, the paths of the parse replaced; kept beside a document."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    for path, placeholder in replace:
+        text = text.replace(json.dumps(path)[1:-1], placeholder)
+    return text
 
 
 def normalise(described: Mapping[str, Any], replace: Sequence[tuple[str, str]]) -> dict[str, Any]:
@@ -71,6 +73,23 @@ def normalise(described: Mapping[str, Any], replace: Sequence[tuple[str, str]]) 
     data["groups"].sort(key=lambda group: group["group_id"])
     data["edges"].sort(key=lambda edge: (edge[0], edge[1], edge[2] or ""))
     return data  # type: ignore[no-any-return]  # a dict goes in, so a dict comes out
+
+
+def clean(text: str, replace: Sequence[tuple[str, str]]) -> str:
+    """A message without the paths, addresses and module names that are only this parse's."""
+    cleaned = _Normaliser(replace)(text)
+    return cleaned if isinstance(cleaned, str) else str(cleaned["value"])
+
+
+def without_sources(value: Json) -> Json:
+    """A document, or a part of one, without the source text of its callables."""
+    if isinstance(value, dict):
+        if value.keys() == {"name", "source"}:
+            return {"name": value["name"], "source": None}
+        return {key: without_sources(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_sources(item) for item in value]
+    return value
 
 
 class _Normaliser:

@@ -13,7 +13,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,8 @@ class Environment:
     """SHA-256 of the variables, None without any"""
     plugins: str | None = None
     """tree id of the plugins at the commit, None where they are not loaded"""
+    site: tuple[str, ...] = field(default=(), compare=False)
+    """where its packages lie; no part of the identity"""
 
     @property
     def id(self) -> str:
@@ -100,7 +102,7 @@ def probe(python: str, cache: Path | None) -> Environment:
         raise NoAirflow(f"{shown(python)} has no Airflow", hint="pip install 'gitdags[airflow]'")
     prefix = "apache-airflow-providers-"
     providers = {n.removeprefix(prefix): v for n, v in packages.items() if n.startswith(prefix)}
-    return Environment("airflow", version, facts["python"], providers)
+    return Environment("airflow", version, facts["python"], providers, site=tuple(facts["paths"]))
 
 
 def _ask(python: str, cache: Path | None) -> dict[str, Any]:

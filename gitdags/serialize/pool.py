@@ -76,6 +76,8 @@ class Outcome:
     opened: tuple[str, ...] = ()
     output: str = ""
     cpu: float = 0.0
+    scratch: str = ""
+    """the folder for temporary files that this parse alone had"""
 
 
 @dataclass(slots=True)
@@ -264,11 +266,14 @@ class Pool:
 
     # ── jobs ──────────────────────────────────────────────────────────────────────────────
 
+    def _scratch(self, number: int) -> Path:
+        return self.home / "tmp" / str(number)
+
     def _submit(self, request: Request, tries: int) -> None:
         assert self._control is not None
         self._numbers += 1
         number = self._numbers
-        scratch = self.home / "tmp" / str(number)
+        scratch = self._scratch(number)
         scratch.mkdir(parents=True)
         result_in, result_out = os.pipe2(os.O_CLOEXEC)
         output_in, output_out = os.pipe2(os.O_CLOEXEC)
@@ -333,7 +338,7 @@ class Pool:
         message = json.loads(data)
         job = self._running.pop(message["id"])
         self._drain(job)
-        shutil.rmtree(self.home / "tmp" / str(job.number), ignore_errors=True)
+        shutil.rmtree(self._scratch(job.number), ignore_errors=True)
         return [(job, message["status"], message["cpu"])]
 
     def _read(self, job: _Job, pipe: int) -> bool:
@@ -403,6 +408,7 @@ class Pool:
                     tuple(answer["opened"]),
                     output,
                     cpu,
+                    str(self._scratch(job.number)),
                 )
             except (ValueError, KeyError, TypeError, RecursionError):
                 verdict = ("Crash", "ended before its result was whole")
