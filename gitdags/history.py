@@ -6,7 +6,7 @@ import dataclasses
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,12 +119,15 @@ class History:
         return dataclasses.replace(report, seconds=round(time.monotonic() - began, 3))
 
     def parse(
-        self, commit: Commit, *, hash_seed: str = "0", files: Sequence[DagFile] | None = None
+        self, commit: Commit, *, hash_seed: str = "0", only: Collection[str] | None = None
     ) -> Iterator[ParsedFile]:
-        """Parse a commit anew, without the store; ``files`` default to all its DAG files."""
+        """Parse a commit anew, without the store: all its DAG files, or ``only`` some (as shown)."""
         environment = self.environment(commit)
-        if files is None:
-            files = self._discovery(environment).find(commit.tree).files
+        files = [
+            file
+            for file in self._discovery(environment).find(commit.tree).files
+            if only is None or display(file.path) in only
+        ]
         with tempfile.TemporaryDirectory(prefix="gitdags-tree-") as folder:
             checkout = Checkout(self.repo, Path(folder, "repo"), bytecode=False)
             checkout.move(commit.tree)

@@ -14,9 +14,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import git as gitpython
-from git.exc import CommandError, GitCommandNotFound
-
 from gitdags.errors import GitdagsError, shown
 
 _SCHEMES = ("https", "ssh", "file")
@@ -55,6 +52,8 @@ def clone(
     check_url(url)
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    import git as gitpython  # half of what a command that fetches nothing would import
+
     try:
         repo = gitpython.Repo.init(aside / "mirror", bare=True, initial_branch="main", template="")
         with repo.config_writer() as config:
@@ -74,6 +73,8 @@ def fetch(
     folder: Path, *, pull_requests: bool, progress: Callable[[str], None] | None = None
 ) -> None:
     """Bring a mirror up to date; branches that are gone at the remote go here. Raises CannotFetch."""
+    import git as gitpython
+
     repo = gitpython.Repo(folder)
     _fetch(repo, pull_requests, progress)
     _point_head(repo)
@@ -82,6 +83,8 @@ def fetch(
 
 def fetch_working(folder: Path) -> None:
     """``git fetch --all`` in a repository of the user's own. Raises CannotFetch."""
+    import git as gitpython
+
     repo = gitpython.Repo(folder, search_parent_directories=True)
     _run(repo, "fetch", "--all", "--quiet")
     repo.close()
@@ -114,6 +117,8 @@ def _point_head(repo: Any) -> None:
 
 def _run(repo: Any, *words: str) -> str:
     """Run git. Nothing a user typed is among the words but the URL, which is in the config."""
+    from git.exc import CommandError, GitCommandNotFound
+
     try:
         with repo.git.custom_environment(**_environment()):
             return str(getattr(repo.git, words[0].replace("-", "_"))(*words[1:]))
@@ -139,22 +144,3 @@ def _environment() -> dict[str, str]:
         "GIT_ALLOW_PROTOCOL": ":".join(_SCHEMES),
         "GIT_TERMINAL_PROMPT": "0",  # a question nobody is there to answer would hang
     }
-
-
-def scrub_environment() -> None:
-    """Take from this process the variables by which git would be pointed at another repository.
-
-    git sets them for hooks, and with GIT_DIR set its check of a repository's owner is off.
-    """
-    for name in _LOCAL_VARIABLES:
-        os.environ.pop(name, None)
-
-
-# `git rev-parse --local-env-vars`, and what replaces programs or configuration.
-_LOCAL_VARIABLES = (
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_CONFIG", "GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT",
-    "GIT_OBJECT_DIRECTORY", "GIT_DIR", "GIT_WORK_TREE", "GIT_IMPLICIT_WORK_TREE",
-    "GIT_GRAFT_FILE", "GIT_INDEX_FILE", "GIT_NO_REPLACE_OBJECTS", "GIT_REPLACE_REF_BASE",
-    "GIT_PREFIX", "GIT_SHALLOW_FILE", "GIT_COMMON_DIR", "GIT_NAMESPACE",
-    "GIT_CEILING_DIRECTORIES", "GIT_EXEC_PATH", "GIT_EXTERNAL_DIFF", "GIT_QUARANTINE_PATH",
-)  # fmt: skip

@@ -229,6 +229,8 @@ class DagDiff:
     groups_changed: Mapping[str, Mapping[str, tuple[Json, Json]]]
     code_only: bool = False
     """whether nothing differs but the source of callables, or the files read"""
+    files_changed: tuple[str, ...] = ()
+    """paths of the files read whose content differs, or that only one side read"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,6 @@ from gitdags.cli.context import Context, moment
 from gitdags.cli.words import add_dag, add_revision, day
 from gitdags.model import Commit
 
-HELP = "show which commit brought each task and edge of a DAG, and which last changed it"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Its words."""

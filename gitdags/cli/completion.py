@@ -6,8 +6,6 @@ import argparse
 
 from gitdags.cli.context import Context
 
-HELP = 'print the completion script of a shell: eval "$(gitdags completion bash)"'
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Its words."""

@@ -9,8 +9,6 @@ from gitdags.cli.context import Context
 from gitdags.config import SETTINGS
 from gitdags.errors import GitdagsError
 
-HELP = "list the settings, their values and where each comes from"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """No words of its own."""

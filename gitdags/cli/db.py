@@ -7,8 +7,6 @@ import argparse
 from gitdags.cli.context import Context
 from gitdags.store import Store
 
-HELP = "show or upgrade the schema of the store"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Its words."""

@@ -12,8 +12,6 @@ from gitdags.cli.words import add_dag, add_no_parse, add_revision, count
 from gitdags.errors import shown
 from gitdags.model import Comparison, DagDiff, Json
 
-HELP = "compare the DAGs of two commits: added, removed, changed, and in what"
-
 Line = tuple[int, str, str]
 """(indentation, sign, text)"""
 _STYLES = {"+": "green", "-": "red", "~": "yellow", "!": "bold red", "≈": "cyan", "✓": "green"}
@@ -75,6 +73,7 @@ def as_json(found: Comparison) -> Json:
                 "groups_added": list(one.groups_added),
                 "groups_removed": list(one.groups_removed),
                 "groups_changed": {g: _pairs(f) for g, f in one.groups_changed.items()},
+                "files_changed": list(one.files_changed),
             }
             for one in found.changed
         ],
@@ -134,6 +133,8 @@ def stat(found: Comparison) -> Iterator[Line]:
 
 def _dag(one: DagDiff) -> Iterator[Line]:
     yield 0, "≈" if one.code_only else "~", one.dag_id + ("  (code only)" if one.code_only else "")
+    if one.code_only and one.files_changed:
+        yield 4, "", "read: " + ", ".join(one.files_changed)
     yield from _fields(4, one.attributes)
     for name in one.groups_added:
         yield 4, "+", f"group {name}"

@@ -11,15 +11,17 @@ from gitdags.errors import shown
 if TYPE_CHECKING:
     from rich.console import Console
 
-MAX_LANES = 24
+MAX_LANES = 40
 """Past this a drawing is no help; edges are listed beside the tasks instead."""
 
 
 def write(console: Console, document: Mapping[str, Any]) -> None:
     """Print the drawing of a document."""
     tasks = {task["task_id"]: task for task in document["tasks"]}
-    for art, task_id in draw(tasks, document["edges"]):
-        _line(console, art, tasks.get(task_id or ""))
+    drawn = draw(tasks, document["edges"])
+    plain = bool(document["edges"]) and all(art == "●" for art, _ in drawn)
+    for art, task_id in drawn:
+        _line(console, art, tasks.get(task_id or ""), arrows=plain)
 
 
 def draw(
@@ -28,7 +30,7 @@ def draw(
     """(lanes, task id or None) per line, as `git log --graph` draws commits.
 
     A lane is an edge on its way down to one task; lanes to the same task are one. Where more than
-    MAX_LANES would be needed, each task has an arrow to its downstream tasks' names instead.
+    MAX_LANES would be needed, the lanes are left out, and `write` names downstream tasks instead.
     """
     below: dict[str, list[str]] = {task_id: [] for task_id in tasks}
     for start, end, _ in edges:
@@ -45,18 +47,21 @@ def draw(
         targets = [t for t in order if t in set(below[task_id])]
         lines.append((_cells(lanes, {column: "●"}), task_id))
         columns = []
+        joined = set()  # lanes that were there already: an edge runs into them from the side
         for target in targets:
-            if target not in lanes:
+            if target in lanes:
+                joined.add(lanes.index(target))
+            else:
                 free = column if lanes[column] is None else _free(lanes, column)
                 lanes[free] = target
             columns.append(lanes.index(target))
         others = sorted(set(columns) - {column})
         if others:
-            lines.append((_fork(lanes, column, column in columns, others), None))
+            lines.append((_fork(lanes, column, column in columns, others, joined), None))
         while lanes and lanes[-1] is None:
             lanes.pop()
         if len(lanes) > MAX_LANES:
-            return [(f"● {'→ ' + ', '.join(below[t]) if below[t] else ''}", t) for t in order]
+            return [("●", t) for t in order]
     return lines
 
 
@@ -95,8 +100,10 @@ def _cells(lanes: list[str | None], marks: Mapping[int, str]) -> str:
     )
 
 
-def _fork(lanes: list[str | None], column: int, stays: bool, others: list[int]) -> str:
-    """The line below a task from which lanes branch off to the left and right."""
+def _fork(
+    lanes: list[str | None], column: int, stays: bool, others: list[int], joined: set[int]
+) -> str:
+    """The line below a task from which lanes branch off, or run into lanes that are there."""
     left, right = min([column, *others]), max([column, *others])
     cells = []
     for i in range(max(len(lanes), right + 1)):
@@ -107,10 +114,8 @@ def _fork(lanes: list[str | None], column: int, stays: bool, others: list[int]) 
                 sides, "├" if stays else "╰"
             )
         elif i in others:
-            if inside:
-                char = "┬"
-            else:
-                char = "╮" if i > column else "╭"
+            sort = ("inside" if inside else "right" if i > column else "left", i in joined)
+            char = _JOINTS[sort]
         elif i < len(lanes) and lanes[i]:
             char = "┼" if inside else "│"
         else:
@@ -119,7 +124,13 @@ def _fork(lanes: list[str | None], column: int, stays: bool, others: list[int]) 
     return "".join(cells).rstrip()
 
 
-def _line(console: Console, art: str, task: Mapping[str, Any] | None) -> None:
+_JOINTS = {
+    ("inside", False): "┬", ("right", False): "╮", ("left", False): "╭",
+    ("inside", True): "┼", ("right", True): "┤", ("left", True): "├",
+}  # fmt: skip
+
+
+def _line(console: Console, art: str, task: Mapping[str, Any] | None, *, arrows: bool) -> None:
     from rich.text import Text
 
     line = Text(art, style="dim")
@@ -131,4 +142,6 @@ def _line(console: Console, art: str, task: Mapping[str, Any] | None) -> None:
         line.append(f"  {shown(task['operator'], 80)}", style="dim")
         if task["trigger_rule"] != "all_success":
             line.append(f"  {task['trigger_rule']}", style="yellow not dim")
+        if arrows and task["downstream"]:
+            line.append("  → " + shown(", ".join(task["downstream"]), 2000), style="not dim")
     table.print_line(console, line)

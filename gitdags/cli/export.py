@@ -8,8 +8,6 @@ from pathlib import Path
 from gitdags.cli.context import Context
 from gitdags.cli.words import add_revision, count
 
-HELP = "write the files of a commit to a new folder, for hosts without FUSE"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Its words."""

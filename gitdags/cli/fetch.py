@@ -8,8 +8,6 @@ from gitdags.cli import table
 from gitdags.cli.context import Context
 from gitdags.cli.words import count
 
-HELP = "update mirrors from their remotes"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """No words of its own."""

@@ -12,8 +12,6 @@ from gitdags.cli.words import add_revision, count
 from gitdags.errors import UsageError
 from gitdags.history import Progress
 
-HELP = "parse the DAGs of commits into the store, those that are not there yet"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Its words."""

@@ -7,8 +7,6 @@ import argparse
 from gitdags.cli.context import Context
 from gitdags.cli.words import count
 
-HELP = "register a repository of DAGs (a path), or mirror one (a URL)"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Its words."""

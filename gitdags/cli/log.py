@@ -12,7 +12,6 @@ from gitdags.cli.words import add_dag, add_revision, count, day
 from gitdags.errors import UsageError
 from gitdags.model import Version
 
-HELP = "show at which commits DAGs changed, and how"
 _NAMED = 6  # dag_ids named on one line
 
 

@@ -8,8 +8,6 @@ from gitdags.cli import table
 from gitdags.cli.context import Context
 from gitdags.cli.words import add_no_parse, add_revision, count, day
 
-HELP = "list the DAGs at a commit, and the files that fail"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Its words."""

@@ -11,24 +11,43 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gitdags import __version__, config, mirror
+from gitdags import __version__, config
 from gitdags.cli.context import Context
 from gitdags.errors import GitdagsError, UsageError, shown
 
-COMMANDS = (
-    "init", "repos", "fetch", "index", "ls", "show", "log", "blame", "diff", "export",
-    "db", "config", "completion",
-)  # fmt: skip
+# Each is a module beside this one, with `configure` and `run`; imported when it is called.
+COMMANDS = {
+    "init": "register a repository of DAGs (a path), or mirror one (a URL)",
+    "repos": "list the registered repositories",
+    "fetch": "update mirrors from their remotes",
+    "index": "parse the DAGs of commits into the store, those that are not there yet",
+    "ls": "list the DAGs at a commit, and the files that fail",
+    "show": "show one DAG at a commit: a summary, its code, a drawing, or its document (--json)",
+    "log": "show at which commits DAGs changed, and how",
+    "blame": "show which commit brought each task and edge of a DAG, and which last changed it",
+    "diff": "compare the DAGs of two commits: added, removed, changed, and in what",
+    "check": "check the DAGs of a commit, or of a range of commits: for CI",
+    "export": "write the files of a commit to a new folder, for hosts without FUSE",
+    "db": "show or upgrade the schema of the store",
+    "doctor": "look for faults: in the installation, the store, the repositories",
+    "config": "list the settings, their values and where each comes from",
+    "completion": 'print the completion script of a shell: eval "$(gitdags completion bash)"',
+}
 BUG, INTERRUPTED = 70, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code as in docs: 0, 1 "no", 2 usage, 3 known error, 70, 130."""
-    mirror.scrub_environment()
+    _scrub_environment()
     home: Path | None = None
     try:
         words = list(sys.argv[1:] if argv is None else argv)
-        args = parser(words).parse_args(words)
+        top = parser(words)
+        if "_ARGCOMPLETE" in os.environ:
+            import argcomplete
+
+            argcomplete.autocomplete(top)
+        args = top.parse_args(words)
         settings = config.load(_flags(args.settings))
         home = settings.home
         context = Context(
@@ -61,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
-    """The whole grammar; only the command that ``words`` name has its own words filled in."""
+    """The grammar; of the commands only those among ``words`` have theirs, or all if none is."""
     top = argparse.ArgumentParser(
         prog="gitdags",
         description="Every DAG, at every commit.",
@@ -69,15 +88,14 @@ def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"gitdags {__version__}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name in COMMANDS:
-        module = importlib.import_module(f"gitdags.cli.{name}")
+    called = next((word for word in words if word in COMMANDS), None)
+    for name, help in COMMANDS.items():
+        sentence = help[0].upper() + help[1:] + "."
         own = commands.add_parser(
-            name,
-            help=module.HELP,
-            description=module.HELP[0].upper() + module.HELP[1:] + ".",
-            parents=[_shared(top=False)],
+            name, help=help, description=sentence, parents=[_shared(top=False)]
         )
-        module.configure(own)
+        if called is None or name in words:
+            importlib.import_module(f"gitdags.cli.{name}").configure(own)
     return top
 
 
@@ -119,6 +137,25 @@ def _complete(what: str) -> object:
     from gitdags.cli import complete
 
     return getattr(complete, what)
+
+
+def _scrub_environment() -> None:
+    """Take from this process the variables by which git would be pointed at another repository.
+
+    git sets them for hooks, and with GIT_DIR set its check of a repository's owner is off.
+    """
+    for name in _LOCAL_VARIABLES:
+        os.environ.pop(name, None)
+
+
+# `git rev-parse --local-env-vars`, and what replaces programs or configuration.
+_LOCAL_VARIABLES = (
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES", "GIT_CONFIG", "GIT_CONFIG_PARAMETERS", "GIT_CONFIG_COUNT",
+    "GIT_OBJECT_DIRECTORY", "GIT_DIR", "GIT_WORK_TREE", "GIT_IMPLICIT_WORK_TREE",
+    "GIT_GRAFT_FILE", "GIT_INDEX_FILE", "GIT_NO_REPLACE_OBJECTS", "GIT_REPLACE_REF_BASE",
+    "GIT_PREFIX", "GIT_SHALLOW_FILE", "GIT_COMMON_DIR", "GIT_NAMESPACE",
+    "GIT_CEILING_DIRECTORIES", "GIT_EXEC_PATH", "GIT_EXTERNAL_DIFF", "GIT_QUARANTINE_PATH",
+)  # fmt: skip
 
 
 def _flags(settings: Sequence[str]) -> dict[str, str]:

@@ -8,8 +8,6 @@ from gitdags.cli import table
 from gitdags.cli.context import Context
 from gitdags.cli.init import describe
 
-HELP = "list the registered repositories"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """No words of its own."""

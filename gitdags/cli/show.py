@@ -12,8 +12,6 @@ from gitdags.errors import UsageError, shown
 from gitdags.model import Json, ShownDocument
 from gitdags.serialize.document import select
 
-HELP = "show one DAG at a commit: a summary, its code, a drawing, or its document (--json)"
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Its words."""

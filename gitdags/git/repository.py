@@ -142,6 +142,10 @@ class Repository:
             pass  # no remote has said which branch it prefers
         return next((name for name in candidates if name and self.ref(name)), None)
 
+    def refspecs(self) -> list[tuple[str, str]]:
+        """(remote, refspec) of everything that a fetch brings."""
+        return [(r.name, spec) for r in self._git.remotes for spec in r.fetch_refspecs]
+
     def upstream(self, branch: str) -> str | None:
         """Full name of the ref that a branch (full name) follows, or None."""
         try:
