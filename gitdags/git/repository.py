@@ -78,7 +78,10 @@ class Repository:
         self._trees = Trees(self._read_tree, tree_memory)
         self._commits: dict[str, Commit] = {}
         self.git_dir = Path(self._git.path)
-        self.work_tree = Path(self._git.workdir) if self._git.workdir else None
+        work_tree = Path(self._git.workdir) if self._git.workdir else None
+        # A bare repository whose configuration does not say so has its parent for a work tree.
+        linked = work_tree is not None and (work_tree / ".git").exists()
+        self.work_tree = work_tree if linked else None
 
     # ── refs ──────────────────────────────────────────────────────────────────────────────
 
@@ -132,7 +135,7 @@ class Repository:
         clone's HEAD is wherever somebody left it, `main` and `master`; then HEAD.
         """
         candidates = ["refs/heads/main", "refs/heads/master", self.head_name(), "HEAD"]
-        if self._git.is_bare:  # a mirror's HEAD is the remote's choice
+        if self.work_tree is None:  # a mirror's HEAD is the remote's choice
             candidates.insert(0, self.head_name())
         try:
             remote = self._git.references["refs/remotes/origin/HEAD"].target
