@@ -201,7 +201,7 @@ class Repository:
             found = self._commits[sha] = Commit(
                 sha=sha,
                 tree=str(raw.tree_id),
-                parents=tuple(map(str, raw.parent_ids)),
+                parents=self._parents(sha) if self.is_shallow else tuple(map(str, raw.parent_ids)),
                 author=_text(raw.author.raw_name),
                 author_email=_text(raw.author.raw_email),
                 authored_at=_time(raw.author),
@@ -209,6 +209,13 @@ class Repository:
                 message=_text(raw.raw_message),
             )
         return found
+
+    def _parents(self, sha: str) -> tuple[str, ...]:
+        """A commit's parents as it names them; where a clone is shallow, libgit2 hides some."""
+        head = self._odb.read(pygit2.Oid(hex=sha))[1].partition(b"\n\n")[0]
+        return tuple(
+            line[7:47].decode() for line in head.splitlines() if line.startswith(b"parent ")
+        )
 
     def first_parents(self, sha: str) -> Iterator[Commit]:
         """A commit and its first parents, newest first, to the root or the end of a shallow clone."""
