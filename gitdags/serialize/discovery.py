@@ -20,7 +20,11 @@ from gitdags.model import MODE_LINK, Entry
 
 _IGNORE_FILE = b".airflowignore"
 _COMMENT = re.compile(r"\s*#.*")
-_AIRFLOW_IMPORT = re.compile(rb"^[ \t]*(?:from|import)[ \t]+(airflow\.[A-Za-z_][\w.]*)", re.M)
+_IMPORT = re.compile(rb"^[ \t]*import[ \t]+(airflow\.[A-Za-z_][\w.]*)", re.M)
+_FROM_IMPORT = re.compile(
+    rb"^[ \t]*from[ \t]+(airflow(?:\.[A-Za-z_]\w*)*)[ \t]+import[ \t]+(\([^)]*\)|[^\n]*)", re.M
+)
+_NAME = re.compile(rb"([A-Za-z_]\w*)(?:[ \t]+as[ \t]+\w+)?")
 _PATTERN_SECONDS = 0.05
 """What one pattern may take on one path: patterns come from whoever wrote the commit."""
 
@@ -38,7 +42,10 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class DagFile:
-    """A file to parse: its path (bytes), its blob, and the modules of Airflow it imports."""
+    """A file to parse: its path (bytes), its blob, and what it imports of Airflow.
+
+    ``imports`` are ``module`` or ``module:name``, by the look of its lines only.
+    """
 
     path: bytes
     blob: str
@@ -117,9 +124,17 @@ class Discovery:
                 lower = data.lower()
                 words = (b"dag", b"asset") if self._layout.era >= 3 else (b"dag",)
                 wanted = b"airflow" in lower and any(word in lower for word in words)
-            imports = sorted({m.decode() for m in _AIRFLOW_IMPORT.findall(data)}) if wanted else ()
-            known = self._blobs[blob] = (wanted, tuple(imports))
+            known = self._blobs[blob] = (wanted, _imports(data) if wanted else ())
         return known
+
+
+def _imports(source: bytes) -> tuple[str, ...]:
+    """``module`` and ``module:name`` of the lines that import something of Airflow's, sorted."""
+    found = {module.decode() for module in _IMPORT.findall(source)}
+    for module, names in _FROM_IMPORT.findall(source):
+        bare = re.sub(rb"#[^\n]*", b"", names)
+        found |= {f"{module.decode()}:{name.decode()}" for name in _NAME.findall(bare)}
+    return tuple(sorted(found))
 
 
 @dataclass(frozen=True, slots=True)

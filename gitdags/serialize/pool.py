@@ -27,6 +27,7 @@ from gitdags.errors import GitdagsError, shown
 WORKER = Path(__file__).parent / "worker"
 KEPT_OUTPUT = 64 << 10
 """Bytes of what a DAG file prints that are kept, the first ones."""
+_GRACE = 5.0  # seconds in which the worker must have killed what it was told to
 _TRIES = 2  # a file that twice ended with the parser itself gone is the one that ends it
 
 
@@ -63,7 +64,7 @@ class Request:
     root: Path
     file: bytes
     imports: tuple[str, ...] = ()
-    """modules of Airflow that the file names; imported once, in the warm parent"""
+    """what the file names of Airflow, ``module`` or ``module:name``: imported once, in the parent"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,7 @@ class Pool:
         source = iter(requests)
         exhausted = False
         self._await_ready()
+        ended: list[tuple[_Job, int | None, float]] = []
         while True:
             # After the parser was lost, the files that were under way go one at a time: the next
             # loss then names its file.
@@ -154,16 +156,20 @@ class Pool:
                     following = next(source, None)
                     if following is None:
                         exhausted = True
-                        continue
+                        break
                     request, tries = following, 0
                 self._submit(request, tries)
+            # Only now, with the next files under way, is the caller given time with these.
+            for job, status, cpu in ended:
+                yield self._outcome(job, status, cpu)
+            ended = []
             if not self._running:
                 return
             for job, status, cpu in self._wait():
                 if status is None and job.tries + 1 < _TRIES:
                     waiting.append((job.request, job.tries + 1))
-                    continue
-                yield self._outcome(job, status, cpu)
+                else:
+                    ended.append((job, status, cpu))
 
     # ── the worker process ────────────────────────────────────────────────────────────────
 
@@ -178,6 +184,7 @@ class Pool:
             "USER": "dag",
             "PYTHONHASHSEED": self.surroundings.hash_seed,
             "AIRFLOW_HOME": str(self.home),
+            "PYTHON_OPERATORS_VIRTUAL_ENV_MODE": "1",  # Airflow's word for: set up no database
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
             "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "0",  # ours is outside, where it holds
@@ -300,11 +307,7 @@ class Pool:
 
     def _wait(self) -> list[tuple[_Job, int | None, float]]:
         """The jobs that have ended, with their status (None: the worker itself was lost) and CPU."""
-        nearest = (
-            min(job.deadline for job in self._running.values() if job.verdict is None)
-            if any(job.verdict is None for job in self._running.values())
-            else time.monotonic() + 5
-        )
+        nearest = min(job.deadline for job in self._running.values())
         events = self._selector.select(max(0.0, nearest - time.monotonic()))
         ended: list[tuple[_Job, int | None, float]] = []
         for key, _ in events:
@@ -314,10 +317,16 @@ class Pool:
             if key.data is None:
                 ended += self._hear()
         now = time.monotonic()
-        for job in self._running.values():
-            if job.verdict is None and now >= job.deadline:
+        for job in list(self._running.values()):
+            if now < job.deadline:
+                continue
+            if job.verdict is None:
                 limit = f"{self.limits.timeout:g} s"
                 self._kill(job, "TimeLimit", f"took longer than {limit} (parse_timeout)")
+            elif self._process is not None:
+                # Told to kill a child and silent since: the worker hangs, in an import perhaps.
+                self._process.kill()
+            job.deadline = now + _GRACE
         return ended
 
     def _hear(self) -> list[tuple[_Job, int | None, float]]:

@@ -5,6 +5,7 @@ Where the two eras differ, this module knows; the rest of the worker does not.
 
 from __future__ import annotations
 
+import datetime
 import importlib
 import importlib.util
 import inspect
@@ -108,8 +109,12 @@ class Airflow:
 
     def warm(self) -> None:
         """Serialize a DAG once: what Airflow imports and caches on the way, no child does again."""
-        dag = self.dag_class("warm", schedule=None)
-        self.operator_class(task_id="warm", dag=dag)
+        asset = _first("airflow.sdk:Asset", "airflow.datasets:Dataset")("file:///warm")
+        start = datetime.datetime(2025, 1, 1, tzinfo=datetime.timezone.utc)
+        self.serialize(self.dag_class("assets", schedule=[asset], start_date=start))
+        dag = self.dag_class("warm", schedule="@daily", start_date=start)
+        first = self.operator_class(task_id="first", dag=dag)
+        first.set_downstream(self.operator_class(task_id="second", dag=dag))
         self.serialize(dag)
 
     def _without_database(self) -> None:

@@ -84,6 +84,7 @@ def _surround(airflow: Any, config: dict[str, Any], message: dict[str, Any]) -> 
     """Make the commit's tree look like a deployment: AIRFLOW_HOME, sys.path, working directory."""
     root = message["root"]
     dags = os.path.join(root, config["dags_folder"])
+    os.environ.pop("PYTHON_OPERATORS_VIRTUAL_ENV_MODE", None)
     os.environ.update(config["environ"])
     os.environ["AIRFLOW_HOME"] = root
     os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = dags
@@ -96,7 +97,8 @@ def _surround(airflow: Any, config: dict[str, Any], message: dict[str, Any]) -> 
             sys.path.append(folder)
     sys.dont_write_bytecode = True
     os.chdir(root)
-    gc.set_threshold(100_000, 50, 1000)  # a parse is short; collecting the parent's heap is not
+    gc.enable()
+    gc.set_threshold(100_000, 50, 1000)  # a parse is short, and seldom makes garbage
 
 
 def _parse(airflow: Any, message: dict[str, Any]) -> dict[str, Any]:

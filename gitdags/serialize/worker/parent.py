@@ -36,13 +36,13 @@ def main(control_fd: int, config_path: str) -> None:
     control.set_inheritable(False)
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     warnings.simplefilter("ignore")
+    gc.disable()  # nothing that importing Airflow makes is garbage; looking costs a tenth of it
     try:
         airflow = engine.load(plugins=config["plugins"])
     except Exception as error:
         control.send(json.dumps({"failed": f"{type(error).__name__}: {error}"}).encode())
         return
     control.send(json.dumps({"ready": airflow.version}).encode())
-    gc.collect()
     gc.freeze()
     Parent(control, config, airflow).serve()
 
@@ -89,21 +89,25 @@ class Parent:
         self.jobs[pidfd] = (message["id"], pid)
         return pidfd
 
-    def _import(self, modules: list[str]) -> None:
-        """Import Airflow's own modules once for all children, as Airflow's DAG processor does.
+    def _import(self, wanted: list[str]) -> None:
+        """Import what a file names of Airflow once for all children, as Airflow's own parser does.
 
-        Only names under ``airflow.``; the repository is not on sys.path here, so none of its code
-        runs. A module that cannot be imported is the DAG file's own error, in its child.
+        ``module`` or ``module:name``: a name may stand for a module that is imported only when it
+        is asked for. Only below ``airflow``; the repository is not on sys.path here, so none of
+        its code runs. What cannot be imported is the DAG file's own error, in its child.
         """
-        new = [m for m in modules if m.startswith("airflow.") and m not in self.imported]
-        for module in new:
-            self.imported.add(module)
-            if module in sys.modules:
+        new = [name for name in wanted if name not in self.imported]
+        self.imported.update(new)
+        for name in new:
+            module, _, attribute = name.partition(":")
+            if module != "airflow" and not module.startswith("airflow."):
                 continue
             try:
-                importlib.import_module(module)
+                found = importlib.import_module(module)
+                if attribute:
+                    getattr(found, attribute, None)
             except Exception as error:
-                print(f"{module}: {error}", file=sys.stderr)
+                print(f"{name}: {error}", file=sys.stderr)
         if new:
             gc.freeze()
 
