@@ -150,7 +150,7 @@ def _order(value: Any) -> str:
 def _moment(_: Encoder, value: datetime.datetime, __: int) -> Any:
     if value.tzinfo is None or value.utcoffset() is None:
         return value.isoformat()
-    return value.astimezone(datetime.UTC).isoformat().replace("+00:00", "Z")
+    return value.astimezone(datetime.timezone.utc).isoformat().replace("+00:00", "Z")
 
 
 def _seconds(_: Encoder, value: datetime.timedelta, __: int) -> Any:
