@@ -45,6 +45,9 @@ from gitdags.registry import Registry
 from gitdags.store import Store
 from gitdags.timeline import Timeline
 
+Revision = str | Resolved
+"""What a person typed, or what it was found to mean: then it is not looked up again."""
+
 
 class NoSuchDag(GitdagsError):
     """A commit holds no DAG of that name."""
@@ -136,9 +139,10 @@ class Catalog:
         """The commit that a revision means now. Raises BadRevision, ShallowHistory, MissingObject."""
         return git.resolve(self.opened(repo), rev)
 
-    def commit(self, repo: RegisteredRepository, rev: str) -> Commit:
+    def commit(self, repo: RegisteredRepository, rev: Revision) -> Commit:
         """The commit that a revision means, with its author, times and message."""
-        return self.opened(repo).commit(self.resolve(repo, rev).commit)
+        sha = rev.commit if isinstance(rev, Resolved) else self.resolve(repo, rev).commit
+        return self.opened(repo).commit(sha)
 
     # ── indexing ──────────────────────────────────────────────────────────────────────────
 
@@ -203,7 +207,9 @@ class Catalog:
 
     # ── DAGs at a commit ──────────────────────────────────────────────────────────────────
 
-    def dags(self, repo: RegisteredRepository, rev: str = "HEAD", *, parse: bool = True) -> Listing:
+    def dags(
+        self, repo: RegisteredRepository, rev: Revision = "HEAD", *, parse: bool = True
+    ) -> Listing:
         """The DAGs and import errors of a commit, parsed first if need be.
 
         Raises NotIndexed where ``parse`` is False and the commit is not in the store.
@@ -221,7 +227,7 @@ class Catalog:
         return Listing(repo.name, commit.sha, environment.id, listing.dags, errors)
 
     def document(
-        self, repo: RegisteredRepository, dag_id: str, rev: str = "HEAD", *, parse: bool = True
+        self, repo: RegisteredRepository, dag_id: str, rev: Revision = "HEAD", *, parse: bool = True
     ) -> ShownDocument:
         """A DAG's document at a commit; the last good one, marked so, where its file fails there.
 
@@ -250,7 +256,9 @@ class Catalog:
         close = difflib.get_close_matches(dag_id, [row.dag_id for row in listing.dags], 1)
         raise NoSuchDag(
             f"there is no DAG {shown(dag_id)!r} at {commit.sha[:12]}",
-            hint=f"gitdags show {close[0]} --at {rev}" if close else f"gitdags ls --at {rev}",
+            hint=f"gitdags show {close[0]} --at {_typed(rev)}"
+            if close
+            else f"gitdags ls --at {_typed(rev)}",
         )
 
     def document_text(self, dag_hash: str) -> str:
@@ -269,7 +277,7 @@ class Catalog:
         """(path, blob id) of every repository file that was read when a DAG was parsed."""
         return self._store.code(row.code_hash)
 
-    def source(self, repo: RegisteredRepository, path: str, rev: str = "HEAD") -> bytes:
+    def source(self, repo: RegisteredRepository, path: str, rev: Revision = "HEAD") -> bytes:
         """The bytes of a file at a commit, links inside the tree followed. Raises NoSuchFile."""
         opened = self.opened(repo)
         commit = self.commit(repo, rev)
@@ -371,7 +379,7 @@ class Catalog:
     # ── helpers ───────────────────────────────────────────────────────────────────────────
 
     def _environment(
-        self, repo: RegisteredRepository, commit: Commit, rev: str, parse: bool
+        self, repo: RegisteredRepository, commit: Commit, rev: Revision, parse: bool
     ) -> StoredEnvironment:
         """What a commit is shown in: an exact engine first, then the newest; parsed if it must be."""
         known = self._store.environments_of(repo, commit.sha)
@@ -418,5 +426,9 @@ class Catalog:
         )
 
 
-def _not_indexed(rev: str) -> NotIndexed:
-    return NotIndexed(f"{shown(rev)} is not indexed yet", hint=f"gitdags index {shown(rev)}")
+def _typed(rev: Revision) -> str:
+    return shown(rev.rev if isinstance(rev, Resolved) else rev)
+
+
+def _not_indexed(rev: Revision) -> NotIndexed:
+    return NotIndexed(f"{_typed(rev)} is not indexed yet", hint=f"gitdags index {_typed(rev)}")

@@ -85,5 +85,10 @@ def moment(value: datetime) -> str:
 def _console(*, stderr: bool) -> Console:
     from rich.console import Console
 
-    console = Console(stderr=stderr, highlight=False, soft_wrap=True, emoji=False, markup=False)
-    return console
+    class Plain(Console):
+        """A console that leaves a reader's early end to `main`, as `print` does."""
+
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError
+
+    return Plain(stderr=stderr, highlight=False, soft_wrap=True, emoji=False, markup=False)

@@ -19,18 +19,17 @@ def write(console: Console, document: Mapping[str, Any]) -> None:
     """Print the drawing of a document."""
     tasks = {task["task_id"]: task for task in document["tasks"]}
     drawn = draw(tasks, document["edges"])
-    plain = bool(document["edges"]) and all(art == "●" for art, _ in drawn)
-    for art, task_id in drawn:
-        _line(console, art, tasks.get(task_id or ""), arrows=plain)
+    for art, task_id in drawn or [("●", task_id) for task_id in tasks]:
+        _line(console, art, tasks.get(task_id or ""), arrows=drawn is None)
 
 
 def draw(
     tasks: Mapping[str, Mapping[str, Any]], edges: list[list[Any]]
-) -> list[tuple[str, str | None]]:
+) -> list[tuple[str, str | None]] | None:
     """(lanes, task id or None) per line, as `git log --graph` draws commits.
 
     A lane is an edge on its way down to one task; lanes to the same task are one. Where more than
-    MAX_LANES would be needed, the lanes are left out, and `write` names downstream tasks instead.
+    MAX_LANES would be needed there is no drawing, and `write` names downstream tasks instead.
     """
     below: dict[str, list[str]] = {task_id: [] for task_id in tasks}
     for start, end, _ in edges:
@@ -61,7 +60,7 @@ def draw(
         while lanes and lanes[-1] is None:
             lanes.pop()
         if len(lanes) > MAX_LANES:
-            return [("●", t) for t in order]
+            return None
     return lines
 
 

@@ -21,7 +21,7 @@ def run(context: Context, args: argparse.Namespace) -> int:
     resolved = context.catalog.resolve(repo, args.at)
     for warning in resolved.warnings:
         context.note(f"warning: {warning}")
-    listing = context.catalog.dags(repo, resolved.commit, parse=not args.no_parse)
+    listing = context.catalog.dags(repo, resolved, parse=not args.no_parse)
     if context.json:
         context.write_json(
             {

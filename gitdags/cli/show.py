@@ -33,9 +33,7 @@ def run(context: Context, args: argparse.Namespace) -> int:
     resolved = context.catalog.resolve(repo, args.at)
     for warning in resolved.warnings:
         context.note(f"warning: {warning}")
-    shown_document = context.catalog.document(
-        repo, args.dag, resolved.commit, parse=not args.no_parse
-    )
+    shown_document = context.catalog.document(repo, args.dag, resolved, parse=not args.no_parse)
     stale = shown_document.stale_from
     if stale is not None:
         context.note(
