@@ -55,9 +55,10 @@ def clone(
     import git as gitpython  # half of what a command that fetches nothing would import
 
     try:
-        repo = gitpython.Repo.init(aside / "mirror", bare=True, initial_branch="main", template="")
+        repo = gitpython.Repo.init(aside / "mirror", bare=True, initial_branch="main")
         with repo.config_writer() as config:
             config.set_value('remote "origin"', "url", url)
+            config.set_value("core", "hooksPath", os.devnull)  # of a template, if there is one
             config.set_value("transfer", "fsckObjects", "true")
             for name in _FORGIVEN:
                 config.set_value('fetch "fsck"', name, "ignore")
