@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from gitdags.catalog import Catalog
 from gitdags.config import Settings
@@ -48,13 +46,3 @@ def run_in(python: str, code: str, given: Any, folder: Path, **environ: str) -> 
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
-
-
-@pytest.fixture(params=["airflow_python", "airflow_2_python"])
-def any_python(request: pytest.FixtureRequest) -> str:
-    """Each interpreter with an Airflow, in turn."""
-    python: str = request.getfixturevalue(request.param)
-    return python
-
-
-Opened = Callable[..., tuple[Catalog, RegisteredRepository]]
