@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, NamedTuple
@@ -110,3 +111,192 @@ class Commit:
     def subject(self) -> str:
         """The first line of the message."""
         return self.message.strip().split("\n", 1)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredRepository:
+    """A repository gitdags knows by name."""
+
+    name: str
+    path: str
+    """of the working clone, bare repository or mirror"""
+    url: str | None = None
+    """where the mirror is fetched from; None for a repository of the user's own"""
+    dags_folder: str | None = None
+    """given at `init`; None: the setting decides"""
+    env_file: str | None = None
+    pull_requests: bool = False
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ListedDag:
+    """A DAG at a commit: one row, immutable."""
+
+    dag_id: str
+    file: str
+    dag_hash: str
+    code_hash: str
+    tasks: int
+    environment: str
+    engine: str
+    guesses: tuple[str, ...] = ()
+    placeholders: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ParseFailure:
+    """Why a DAG file yields no DAG, or not all of them: data, not an exception of ours."""
+
+    file: str
+    type: str
+    message: str
+    traceback: str = ""
+    dag_ids: tuple[str, ...] = ()
+    """the DAGs last known from that file"""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All DAGs and failures of a commit in one environment."""
+
+    repo: str
+    commit: str
+    environment: str
+    dags: tuple[ListedDag, ...]
+    errors: tuple[ParseFailure, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEnvironment:
+    """An environment that something was parsed in."""
+
+    id: str
+    family: str
+    engine: str
+    airflow: str
+    python: str
+    plugins: str | None
+    created_at: datetime
+
+    def __str__(self) -> str:
+        return f"{self.engine} {self.airflow}, Python {self.python}"
+
+
+ChangeWord = Literal["added", "removed", "failed", "fixed", "structure", "code", "moved"]
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A commit at which a DAG changed, and how."""
+
+    commit: Commit
+    change: ChangeWord
+    dag_id: str
+    dag_hash: str | None
+    """None where the DAG is gone; the last good one where it fails"""
+    code_hash: str | None
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """Versions, newest first, and what the walk could not see."""
+
+    versions: tuple[Version, ...]
+    unindexed: int
+    """commits of the walk that are not in the store in the environment compared in"""
+    elsewhere: int
+    """commits indexed, but only in another environment"""
+    baseline: str | None
+    """the oldest indexed commit, where history goes on before it"""
+
+
+@dataclass(frozen=True, slots=True)
+class DagDiff:
+    """What differs between two documents of one DAG; fields map to (old, new)."""
+
+    dag_id: str
+    attributes: Mapping[str, tuple[Json, Json]]
+    tasks_added: tuple[str, ...]
+    tasks_removed: tuple[str, ...]
+    tasks_changed: Mapping[str, Mapping[str, tuple[Json, Json]]]
+    edges_added: tuple[tuple[str, str], ...]
+    edges_removed: tuple[tuple[str, str], ...]
+    edges_changed: tuple[tuple[str, str, str | None, str | None], ...]
+    groups_added: tuple[str, ...]
+    groups_removed: tuple[str, ...]
+    groups_changed: Mapping[str, Mapping[str, tuple[Json, Json]]]
+    code_only: bool = False
+    """whether nothing differs but the source of callables, or the files read"""
+    files_changed: tuple[str, ...] = ()
+    """paths of the files read whose content differs, or that only one side read"""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What differs between the DAGs of two commits."""
+
+    old: str
+    new: str
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    failed: tuple[str, ...]
+    """good at the old commit, failing at the new one"""
+    fixed: tuple[str, ...]
+    """failing at the old commit, good at the new one"""
+    changed: tuple[DagDiff, ...]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def differs(self) -> bool:
+        """Whether anything does."""
+        return bool(self.added or self.removed or self.failed or self.fixed or self.changed)
+
+
+@dataclass(frozen=True, slots=True)
+class ShownDocument:
+    """A document with its row: which file, engine and environment it is of."""
+
+    document: Mapping[str, Any]
+    row: ListedDag
+    commit: str
+    stale_from: str | None = None
+    """the commit this one is of, when the DAG fails at the commit asked for"""
+
+
+@dataclass(frozen=True, slots=True)
+class Blamed:
+    """A task or an edge, the commit that brought it and the one that last changed it."""
+
+    name: tuple[str, ...]
+    """(task id,) or (from, to)"""
+    added: Commit
+    changed: Commit
+    boundary: bool
+    """whether it was there already at the oldest indexed commit"""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing `check` objects to."""
+
+    kind: Literal["import", "size", "clash", "unstable"]
+    file: str
+    message: str
+    dag_id: str | None = None
+    line: int | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CheckReport:
+    """What `check` looked at and what it objects to."""
+
+    repo: str
+    commit: str
+    base: str | None
+    dags: int
+    files: int
+    findings: tuple[Finding, ...]
+    comparison: Comparison | None = None

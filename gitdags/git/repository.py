@@ -79,7 +79,10 @@ class Repository:
         self._trees = Trees(self._read_tree, tree_memory)
         self._commits: dict[str, Commit] = {}
         self.git_dir = Path(self._git.path)
-        self.work_tree = Path(self._git.workdir) if self._git.workdir else None
+        work_tree = Path(self._git.workdir) if self._git.workdir else None
+        # A bare repository whose configuration does not say so has its parent for a work tree.
+        linked = work_tree is not None and (work_tree / ".git").exists()
+        self.work_tree = work_tree if linked else None
 
     # ── refs ──────────────────────────────────────────────────────────────────────────────
 
@@ -165,7 +168,7 @@ class Repository:
         clone's HEAD is wherever somebody left it, `main` and `master`; then HEAD.
         """
         candidates = ["refs/heads/main", "refs/heads/master", self.head_name(), "HEAD"]
-        if self._git.is_bare:  # a mirror's HEAD is the remote's choice
+        if self.work_tree is None:  # a mirror's HEAD is the remote's choice
             candidates.insert(0, self.head_name())
         try:
             remote = self._git.references["refs/remotes/origin/HEAD"].target
@@ -174,6 +177,10 @@ class Repository:
         except (KeyError, pygit2.GitError):
             pass  # no remote has said which branch it prefers
         return next((name for name in candidates if name and self.ref(name)), None)
+
+    def refspecs(self) -> list[tuple[str, str]]:
+        """(remote, refspec) of everything that a fetch brings."""
+        return [(r.name, spec) for r in self._git.remotes for spec in r.fetch_refspecs]
 
     def upstream(self, branch: str) -> str | None:
         """Full name of the ref that a branch (full name) follows, or None."""
@@ -229,7 +236,7 @@ class Repository:
             found = self._commits[sha] = Commit(
                 sha=sha,
                 tree=str(raw.tree_id),
-                parents=tuple(map(str, raw.parent_ids)),
+                parents=self._parents(sha) if self.is_shallow else tuple(map(str, raw.parent_ids)),
                 author=_text(raw.author.raw_name),
                 author_email=_text(raw.author.raw_email),
                 authored_at=_time(raw.author),
@@ -237,6 +244,13 @@ class Repository:
                 message=_text(raw.raw_message),
             )
         return found
+
+    def _parents(self, sha: str) -> tuple[str, ...]:
+        """A commit's parents as it names them; where a clone is shallow, libgit2 hides some."""
+        head = self._odb.read(pygit2.Oid(hex=sha))[1].partition(b"\n\n")[0]
+        return tuple(
+            line[7:47].decode() for line in head.splitlines() if line.startswith(b"parent ")
+        )
 
     def first_parents(self, sha: str) -> Iterator[Commit]:
         """A commit and its first parents, newest first, to the root or the end of a shallow clone."""
@@ -300,6 +314,10 @@ class Repository:
     def find(self, tree: str, path: bytes) -> Entry | None:
         """The entry at a path below a tree, links not followed; None where there is none."""
         return self._trees.find(tree, path)
+
+    def follow(self, tree: str, path: bytes) -> tuple[bytes, Entry] | None:
+        """(real path, entry) with links followed inside the tree; None where they leave it or circle."""
+        return self._trees.follow(tree, path, self.blob)
 
     def walk(self, tree: str, prefix: bytes = b"") -> Iterator[tuple[bytes, Entry]]:
         """(path, entry) of all below a tree but the trees. Raises TreeTooLarge before the first."""

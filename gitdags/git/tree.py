@@ -24,6 +24,8 @@ MAX_ENTRIES = 1_000_000
 MAX_DEPTH = 1_000
 """Folders below each other; PATH_MAX allows about 2,000 one-letter names."""
 
+MAX_LINKS = 40  # as the kernel: path_resolution(7)
+
 _ENTRY_COST = 250  # bytes of memory per parsed entry, measured with tracemalloc
 _EMPTY: Mapping[bytes, Entry] = {}
 
@@ -164,6 +166,37 @@ class Trees:
                 return None
             entry = self[entry.oid].get(name)
         return entry
+
+    def follow(
+        self, oid: str, path: bytes, blob: Callable[[str], bytes]
+    ) -> tuple[bytes, Entry] | None:
+        """(real path, entry) that a path leads to with links followed inside the tree, or None.
+
+        None too for a link that leaves the tree or is part of a circle.
+        """
+        parts = [p for p in path.split(b"/") if p not in (b"", b".")]
+        real: list[bytes] = []
+        hops = 0
+        while parts:
+            name = parts.pop(0)
+            if name == b"..":
+                if not real:
+                    return None
+                real.pop()
+                continue
+            entry = self.find(oid, b"/".join([*real, name]))
+            if entry is None:
+                return None
+            if entry.mode == MODE_LINK:
+                hops += 1
+                target = blob(entry.oid)
+                if hops > MAX_LINKS or target.startswith(b"/"):
+                    return None
+                parts[:0] = [p for p in target.split(b"/") if p not in (b"", b".")]
+                continue
+            real.append(name)
+        entry = self.find(oid, b"/".join(real))
+        return None if entry is None else (b"/".join(real), entry)
 
     def diff(self, old: str | None, new: str | None) -> list[Change]:
         """The paths at which two trees differ, sorted by path bytes; trees themselves are not listed."""

@@ -1,0 +1,434 @@
+"""Every question about DAGs and commits, answered once: the Python API of gitdags.
+
+    from gitdags.catalog import Catalog
+
+    with Catalog() as catalog:
+        repo = catalog.repository("sales")
+        for dag in catalog.dags(repo, "main@{2025-03-01}").dags:
+            print(dag.dag_id, dag.dag_hash)
+
+Command line, pages and API render these answers and add none. Revisions are resolved here; below
+only full SHAs go on. Answers are the frozen values of `gitdags.model`. A Catalog belongs to one
+thread.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from gitdags import config, export, git
+from gitdags.comparison import Comparer
+from gitdags.errors import GitdagsError, shown
+from gitdags.history import History, IndexReport, Progress, display
+from gitdags.model import (
+    Blamed,
+    Commit,
+    Comparison,
+    Json,
+    ListedDag,
+    Listing,
+    Log,
+    ParseFailure,
+    Ref,
+    RegisteredRepository,
+    Resolved,
+    ShownDocument,
+    StoredEnvironment,
+)
+from gitdags.registry import Registry
+from gitdags.store import Store
+from gitdags.timeline import Timeline
+
+Revision = str | Resolved
+"""What a person typed, or what it was found to mean: then it is not looked up again."""
+
+
+class NoSuchDag(GitdagsError):
+    """A commit holds no DAG of that name."""
+
+    http_status = 404
+
+
+class NoSuchFile(GitdagsError):
+    """A commit holds no file at that path."""
+
+    http_status = 404
+
+
+class NotIndexed(GitdagsError):
+    """A commit is not in the store, and it was asked not to parse."""
+
+    http_status = 404
+
+
+class UpdatedRecently(GitdagsError):
+    """A moving ref was indexed less than ``min_update_interval`` ago."""
+
+    http_status = 429
+
+
+class Catalog:
+    """All repositories of one store. A context manager: leaving it closes the store."""
+
+    def __init__(self, settings: config.Settings | None = None) -> None:
+        self._settings = settings or config.load()
+        self._store = Store(self._settings.database)
+        self.registry = Registry(self._store, self._settings.home)
+        self._open: dict[str, git.Repository] = {}
+
+    def __enter__(self) -> Catalog:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the store."""
+        self._store.close()
+
+    # ── repositories and revisions ────────────────────────────────────────────────────────
+
+    def repositories(self) -> list[RegisteredRepository]:
+        """Every registered repository, by name."""
+        return self.registry.all()
+
+    def repository(
+        self, name: str | None = None, start: Path | None = None
+    ) -> RegisteredRepository:
+        """The one of that name, else the one ``start`` lies in, else the only one.
+
+        Raises UnknownRepository.
+        """
+        return self.registry.find(name, start)
+
+    def opened(self, repo: RegisteredRepository) -> git.Repository:
+        """The repository, open. Raises NoSuchRepository or UnsupportedRepository."""
+        if repo.name not in self._open:
+            memory = self._settings["tree_memory"]
+            self._open[repo.name] = git.Repository(repo.path, tree_memory=memory)
+        return self._open[repo.name]
+
+    def settings(self, repo: RegisteredRepository) -> config.Settings:
+        """The settings in force for a repository: its default branch's tip may set some."""
+        opened = self.opened(repo)
+        branch = opened.default_branch()
+        tip = opened.ref(branch) if branch else None
+        if tip is None:
+            return self._settings
+        entry = opened.find(opened.commit(tip).tree, b"pyproject.toml")
+        if entry is None or not entry.is_file:
+            return self._settings
+        return self._settings.with_project(config.project_table(opened.blob(entry.oid)))
+
+    def refs(self, repo: RegisteredRepository) -> list[Ref]:
+        """Every ref of a repository that leads to a commit."""
+        return self.opened(repo).refs()
+
+    def resolve(self, repo: RegisteredRepository, rev: str) -> Resolved:
+        """The commit that a revision means now. Raises BadRevision, ShallowHistory, MissingObject."""
+        return git.resolve(self.opened(repo), rev)
+
+    def commit(self, repo: RegisteredRepository, rev: Revision) -> Commit:
+        """The commit that a revision means, with its author, times and message."""
+        sha = rev.commit if isinstance(rev, Resolved) else self.resolve(repo, rev).commit
+        return self.opened(repo).commit(sha)
+
+    # ── indexing ──────────────────────────────────────────────────────────────────────────
+
+    def history(self, repo: RegisteredRepository) -> History:
+        """What parses commits of a repository into the store."""
+        return History(self.opened(repo), repo, self._store, self.settings(repo))
+
+    def index(
+        self,
+        repo: RegisteredRepository,
+        target: str = "HEAD",
+        *,
+        everything: bool = False,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> IndexReport:
+        """Parse into the store what it lacks of a revision, a range ``A..B``, or all refs.
+
+        Raises what `resolve` and `History.index` raise, and UpdatedRecently.
+        """
+        opened = self.opened(repo)
+        opened.require_commits()
+        history = self.history(repo)
+        if everything:
+            return history.index(self._all_commits(opened), progress)
+        ends = git.split_range(target)
+        if ends is not None:
+            old, new = (self.resolve(repo, end).commit for end in ends)
+            found = list(opened.log(new, hide=old, full=True))
+            return history.index(found[::-1], progress)
+        resolved = self.resolve(repo, target)
+        commit = opened.commit(resolved.commit)
+        interval = self._settings["min_update_interval"]
+        if interval and resolved.ref is not None and history.missing([commit]):
+            last = self._store.ref_updated(repo, resolved.ref)
+            self._refuse_early(resolved.ref, last, interval)
+        report = history.index([commit], progress)
+        if interval and resolved.ref is not None:
+            self._store.update_ref(repo, resolved.ref, commit.sha)
+        return report
+
+    def _refuse_early(self, ref: str, last: Any, interval: float) -> None:
+        if last is None:
+            return
+        passed = (datetime.now(UTC) - last[1]).total_seconds()
+        if passed < interval:
+            raise UpdatedRecently(
+                f"{ref} was indexed {passed:.0f} s ago, and is at most every {interval:g} s "
+                "(min_update_interval)",
+                hint=f"gitdags -c min_update_interval=0 index {ref}",
+            )
+
+    @staticmethod
+    def _all_commits(opened: git.Repository) -> list[Commit]:
+        """Every commit that a branch, tag or other ref reaches, oldest first."""
+        seen: dict[str, Commit] = {}
+        for tip in sorted({ref.commit for ref in opened.refs()}):
+            if tip in seen:
+                continue
+            for commit in opened.log(tip, full=True):
+                seen.setdefault(commit.sha, commit)
+        return sorted(seen.values(), key=lambda c: (c.committed_at, c.sha))
+
+    # ── DAGs at a commit ──────────────────────────────────────────────────────────────────
+
+    def dags(
+        self, repo: RegisteredRepository, rev: Revision = "HEAD", *, parse: bool = True
+    ) -> Listing:
+        """The DAGs and import errors of a commit, parsed first if need be.
+
+        Raises NotIndexed where ``parse`` is False and the commit is not in the store.
+        """
+        commit = self.commit(repo, rev)
+        environment = self._environment(repo, commit, rev, parse)
+        listing = self._store.listing(repo, commit.sha, environment)
+        assert listing is not None
+        files = {e.file for e in listing.errors}
+        known = self.timeline(repo).last_known(commit, environment, files)
+        errors = tuple(
+            ParseFailure(e.file, e.type, e.message, e.traceback, known.get(e.file, ()))
+            for e in listing.errors
+        )
+        return Listing(repo.name, commit.sha, environment.id, listing.dags, errors)
+
+    def document(
+        self, repo: RegisteredRepository, dag_id: str, rev: Revision = "HEAD", *, parse: bool = True
+    ) -> ShownDocument:
+        """A DAG's document at a commit; the last good one, marked so, where its file fails there.
+
+        Raises NoSuchDag.
+        """
+        commit = self.commit(repo, rev)
+        environment = self._environment(repo, commit, rev, parse)
+        listing = self._store.listing(repo, commit.sha, environment)
+        assert listing is not None
+        for row in listing.dags:
+            if row.dag_id == dag_id:
+                body = self.timeline(repo).json(row.dag_hash)
+                return ShownDocument(body, row, commit.sha)
+        failing = {e.file for e in listing.errors}
+        last = self.timeline(repo).last_good(commit, environment, dag_id)
+        if last is not None:
+            older, rows = last
+            if rows[0].file in failing:
+                body = self.timeline(repo).json(rows[0].dag_hash)
+                return ShownDocument(body, rows[0], commit.sha, stale_from=older.sha)
+            raise NoSuchDag(
+                f"{shown(dag_id)!r} is not in {commit.sha[:12]}; it last was in "
+                f"{older.sha[:12]} ({shown(older.subject, 50)})",
+                hint=f"gitdags show {shown(dag_id)} --at {older.sha[:12]}",
+            )
+        close = difflib.get_close_matches(dag_id, [row.dag_id for row in listing.dags], 1)
+        raise NoSuchDag(
+            f"there is no DAG {shown(dag_id)!r} at {commit.sha[:12]}",
+            hint=f"gitdags show {close[0]} --at {_typed(rev)}"
+            if close
+            else f"gitdags ls --at {_typed(rev)}",
+        )
+
+    def document_text(self, dag_hash: str) -> str:
+        """Exactly what was hashed: RFC 8785 text. Raises NoSuchDag for an unknown hash."""
+        text = self._store.document(dag_hash)
+        if text is None:
+            raise NoSuchDag(f"no document has the hash {shown(dag_hash)}", hint="gitdags ls")
+        return text
+
+    def airflow_json(self, row: ListedDag) -> Json | None:
+        """Airflow's own JSON of a listed DAG, which Airflow loads back into a DAG object."""
+        text = self._store.airflow_document(row.dag_hash, row.environment or None)
+        return None if text is None else json.loads(text)
+
+    def files_read(self, row: ListedDag) -> list[tuple[str, str]]:
+        """(path, blob id) of every repository file that was read when a DAG was parsed."""
+        return self._store.code(row.code_hash)
+
+    def source(self, repo: RegisteredRepository, path: str, rev: Revision = "HEAD") -> bytes:
+        """The bytes of a file at a commit, links inside the tree followed. Raises NoSuchFile."""
+        opened = self.opened(repo)
+        commit = self.commit(repo, rev)
+        found = opened.follow(commit.tree, path.encode("utf-8", "surrogateescape"))
+        if found is None or not found[1].is_file:
+            raise NoSuchFile(
+                f"there is no file {shown(path)!r} at {commit.sha[:12]}",
+                hint=f"git ls-tree -r --name-only {commit.sha[:12]}",
+            )
+        return opened.blob(found[1].oid)
+
+    def export(self, repo: RegisteredRepository, rev: str, folder: Path) -> tuple[str, int]:
+        """(commit, entries) of the tree written to a new folder. Raises CannotExport."""
+        opened = self.opened(repo)
+        commit = self.commit(repo, rev)
+        return commit.sha, export.write(opened, commit.tree, folder)
+
+    # ── history ───────────────────────────────────────────────────────────────────────────
+
+    def timeline(self, repo: RegisteredRepository) -> Timeline:
+        """What the store knows along a repository's history."""
+        return Timeline(self._store, self.opened(repo), repo)
+
+    def log(
+        self,
+        repo: RegisteredRepository,
+        dag_id: str | None = None,
+        rev: str = "HEAD",
+        *,
+        limit: int | None = None,
+        full: bool = False,
+    ) -> Log:
+        """At which commits DAGs changed, or one DAG did, newest first, of what is indexed.
+
+        ``full``: every ancestor, each compared with its first parent. Raises NoSuchDag for a DAG
+        never seen.
+        """
+        start = self.resolve(repo, rev).commit
+        found = self.timeline(repo).log(start, dag_id, limit, full)
+        if found is None:
+            close = difflib.get_close_matches(dag_id or "", self.dag_ids(repo), 1)
+            raise NoSuchDag(
+                f"no DAG {shown(dag_id or '')!r} was ever seen in the indexed history of {shown(rev)}",
+                hint=f"gitdags log {close[0]}" if close else "gitdags index --all",
+            )
+        return found
+
+    def blame(self, repo: RegisteredRepository, dag_id: str, rev: str = "HEAD") -> list[Blamed]:
+        """The commit that brought each task and edge of a DAG; raises NoSuchDag.
+
+        Follows first parents; a commit at which the DAG fails is passed over.
+        """
+        at = self.document(repo, dag_id, rev).commit
+        return self.timeline(repo).blame(at, dag_id)
+
+    def compare(
+        self,
+        repo: RegisteredRepository,
+        old: str,
+        new: str,
+        dag_id: str | None = None,
+        *,
+        parse: bool = True,
+    ) -> Comparison:
+        """What differs between the DAGs of two commits, in an environment both were parsed in.
+
+        Raises NoSuchDag where a DAG is asked for that neither side has, NotIndexed where there is
+        no such environment.
+        """
+        a, b = self.commit(repo, old), self.commit(repo, new)
+        left, right, notes = self._both(repo, (a, old), (b, new), parse)
+        if dag_id is not None and not any(r.dag_id == dag_id for r in (*left.dags, *right.dags)):
+            raise NoSuchDag(
+                f"neither {a.sha[:12]} nor {b.sha[:12]} has a DAG {shown(dag_id)!r}",
+                hint=f"gitdags diff {shown(old)} {shown(new)}",
+            )
+        timeline = self.timeline(repo)
+
+        def moved(file: str) -> str | None:
+            target = self.opened(repo).rename_target(a.tree, b.tree, file.encode())
+            return None if target is None else display(target)
+
+        def last_good(name: str) -> Sequence[ListedDag] | None:
+            environment = self._store.environments()[left.environment]
+            found = timeline.last_good(a, environment, name)
+            return None if found is None else found[1]
+
+        comparer = Comparer(timeline.json, self._store.code, moved, last_good)
+        return comparer.compare(left, right, dag_id, notes)
+
+    def counts(self) -> dict[str, int]:
+        """How many repositories, documents, manifests and snapshots the store holds."""
+        return self._store.counts()
+
+    def dag_ids(self, repo: RegisteredRepository) -> list[str]:
+        """Every dag_id ever seen in a repository."""
+        return self._store.dag_ids(repo)
+
+    # ── helpers ───────────────────────────────────────────────────────────────────────────
+
+    def _environment(
+        self, repo: RegisteredRepository, commit: Commit, rev: Revision, parse: bool
+    ) -> StoredEnvironment:
+        """What a commit is shown in: an exact engine first, then the newest; parsed if it must be."""
+        known = self._store.environments_of(repo, commit.sha)
+        if not known:
+            if not parse:
+                raise _not_indexed(rev)
+            self.history(repo).index([commit])
+            known = self._store.environments_of(repo, commit.sha)
+        return known[0]
+
+    def _both(
+        self,
+        repo: RegisteredRepository,
+        a: tuple[Commit, str],
+        b: tuple[Commit, str],
+        parse: bool,
+    ) -> tuple[Listing, Listing, list[str]]:
+        """The listings of two commits in environments that may be compared, and what to note."""
+        sides = (a, b)
+        for attempt in (False, True):
+            known = [self._store.environments_of(repo, commit.sha) for commit, _ in sides]
+            for left in known[0]:
+                for right in known[1]:
+                    if left.family == right.family:
+                        listings = [
+                            self._store.listing(repo, a[0].sha, left),
+                            self._store.listing(repo, b[0].sha, right),
+                        ]
+                        assert listings[0] is not None
+                        assert listings[1] is not None
+                        notes = []
+                        if left.plugins != right.plugins:
+                            notes.append("the repository's plugins differ between the two")
+                        return listings[0], listings[1], notes
+            if attempt or not parse:
+                break
+            self.history(repo).index([a[0], b[0]])
+        missing = next((rev for (_, rev), e in zip(sides, known, strict=True) if not e), None)
+        if missing is not None:
+            raise _not_indexed(missing)
+        raise NotIndexed(
+            f"{shown(a[1])} and {shown(b[1])} were never parsed in the same environment",
+            hint=f"gitdags index {shown(a[1])} && gitdags index {shown(b[1])}",
+        )
+
+
+def _typed(rev: Revision) -> str:
+    return shown(rev.rev if isinstance(rev, Resolved) else rev)
+
+
+def _not_indexed(rev: Revision) -> NotIndexed:
+    return NotIndexed(f"{_typed(rev)} is not indexed yet", hint=f"gitdags index {_typed(rev)}")

@@ -1,0 +1,1 @@
+"""The command line: translates words and errors, renders what the catalog answers."""

@@ -1,0 +1,192 @@
+"""gitdags diff: what differs between the DAGs of two commits."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import json
+from collections.abc import Iterator, Mapping
+
+from gitdags.cli.context import Context
+from gitdags.cli.words import add_dag, add_no_parse, add_revision, count
+from gitdags.errors import shown
+from gitdags.model import Comparison, DagDiff, Json
+
+Line = tuple[int, str, str]
+"""(indentation, sign, text)"""
+_STYLES = {"+": "green", "-": "red", "~": "yellow", "!": "bold red", "≈": "cyan", "✓": "green"}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Its words."""
+    add_revision(parser, "old", "the older commit")
+    add_revision(parser, "new", "the newer commit")
+    add_dag(parser, optional=True)
+    parser.add_argument("--stat", action="store_true", help="counts only")
+    parser.add_argument("--exit-code", action="store_true", help="exit 1 where anything differs")
+    add_no_parse(parser)
+
+
+def run(context: Context, args: argparse.Namespace) -> int:
+    """As a reviewer reads it, or as JSON."""
+    found = context.catalog.compare(
+        context.repository, args.old, args.new, args.dag, parse=not args.no_parse
+    )
+    if context.json:
+        context.write_json(as_json(found))
+    else:
+        for note in found.notes:
+            context.note(f"note: {note}")
+        from rich.text import Text
+
+        for indent, sign, text in stat(found) if args.stat else lines(found):
+            style = _STYLES.get(sign, "")
+            prefix = f"{sign} " if sign else "  "
+            context.out.print(Text(" " * indent + prefix + text, style=style), soft_wrap=True)
+        if not found.differs:
+            context.note("no DAG differs")
+        else:
+            context.note(summary(found))
+    return 1 if args.exit_code and found.differs else 0
+
+
+def as_json(found: Comparison) -> Json:
+    """With the keys of the contract."""
+    return {
+        "from": found.old,
+        "to": found.new,
+        "added": list(found.added),
+        "removed": list(found.removed),
+        "failed": list(found.failed),
+        "fixed": list(found.fixed),
+        "changed": [
+            {
+                "dag_id": one.dag_id,
+                "code_only": one.code_only,
+                "attributes": _pairs(one.attributes),
+                "tasks_added": list(one.tasks_added),
+                "tasks_removed": list(one.tasks_removed),
+                "tasks_changed": {t: _pairs(f) for t, f in one.tasks_changed.items()},
+                "edges_added": [list(edge) for edge in one.edges_added],
+                "edges_removed": [list(edge) for edge in one.edges_removed],
+                "edges_changed": [list(edge) for edge in one.edges_changed],
+                "groups_added": list(one.groups_added),
+                "groups_removed": list(one.groups_removed),
+                "groups_changed": {g: _pairs(f) for g, f in one.groups_changed.items()},
+                "files_changed": list(one.files_changed),
+            }
+            for one in found.changed
+        ],
+    }
+
+
+def summary(found: Comparison) -> str:
+    """``2 added, 1 changed``."""
+    parts = [
+        f"{len(names)} {word}"
+        for word, names in (
+            ("added", found.added),
+            ("removed", found.removed),
+            ("failed", found.failed),
+            ("fixed", found.fixed),
+            ("changed", found.changed),
+        )
+        if names
+    ]
+    return "DAGs: " + ", ".join(parts)
+
+
+def lines(found: Comparison) -> Iterator[Line]:
+    """The comparison, DAG by DAG."""
+    yield from ((0, "+", f"{name}") for name in found.added)
+    yield from ((0, "-", f"{name}") for name in found.removed)
+    yield from ((0, "!", f"{name} fails to import") for name in found.failed)
+    yield from ((0, "✓", f"{name} imports again") for name in found.fixed)
+    for one in found.changed:
+        yield from _dag(one)
+
+
+def stat(found: Comparison) -> Iterator[Line]:
+    """One line a DAG."""
+    yield from ((0, "+", name) for name in found.added)
+    yield from ((0, "-", name) for name in found.removed)
+    yield from ((0, "!", f"{name} fails to import") for name in found.failed)
+    yield from ((0, "✓", f"{name} imports again") for name in found.fixed)
+    for one in found.changed:
+        tasks = (len(one.tasks_added), len(one.tasks_removed), len(one.tasks_changed))
+        edges = (len(one.edges_added), len(one.edges_removed), len(one.edges_changed))
+        parts = []
+        for noun, (added, removed, changed) in (("task", tasks), ("edge", edges)):
+            total = added + removed + changed
+            if total:
+                signs = [f"{s}{n}" for s, n in (("+", added), ("-", removed), ("~", changed)) if n]
+                parts.append(f"{noun}s {' '.join(signs)}")
+        if one.attributes:
+            parts.append(count(len(one.attributes), "attribute"))
+        groups = len(one.groups_added) + len(one.groups_removed) + len(one.groups_changed)
+        if groups:
+            parts.append(count(groups, "group"))
+        if one.code_only:
+            parts = ["code only"]
+        yield 0, "≈" if one.code_only else "~", f"{one.dag_id}  ({'; '.join(parts)})"
+
+
+def _dag(one: DagDiff) -> Iterator[Line]:
+    yield 0, "≈" if one.code_only else "~", one.dag_id + ("  (code only)" if one.code_only else "")
+    if one.code_only and one.files_changed:
+        yield 4, "", "read: " + ", ".join(one.files_changed)
+    yield from _fields(4, one.attributes)
+    for name in one.groups_added:
+        yield 4, "+", f"group {name}"
+    for name in one.groups_removed:
+        yield 4, "-", f"group {name}"
+    for name, fields in one.groups_changed.items():
+        yield 4, "~", f"group {name}"
+        yield from _fields(8, fields)
+    for name in one.tasks_added:
+        yield 4, "+", f"task {name}"
+    for name in one.tasks_removed:
+        yield 4, "-", f"task {name}"
+    for name, fields in one.tasks_changed.items():
+        yield 4, "~", f"task {name}"
+        yield from _fields(8, fields)
+    for start, end in one.edges_added:
+        yield 4, "+", f"edge {start} → {end}"
+    for start, end in one.edges_removed:
+        yield 4, "-", f"edge {start} → {end}"
+    for start, end, was, now in one.edges_changed:
+        yield 4, "~", f"edge {start} → {end}: {_brief(was)} → {_brief(now)}"
+
+
+def _fields(indent: int, fields: Mapping[str, tuple[Json, Json]]) -> Iterator[Line]:
+    for name, (was, now) in fields.items():
+        before, after = _text(was), _text(now)
+        if before.count("\n") + after.count("\n") == 0 and len(before) + len(after) < 90:
+            yield indent, "~", f"{name}: {before} → {after}"
+            continue
+        yield indent, "~", name
+        for line in difflib.unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=2):
+            if line.startswith(("---", "+++")):
+                continue
+            sign = line[0] if line[0] in "+-" else ""
+            yield indent + 4, sign, shown(line[1:] if line[0] != "@" else "⋯", 500)
+
+
+def _text(value: Json) -> str:
+    """A value as lines to compare: source as source, text as text, all else as indented JSON."""
+    if isinstance(value, dict) and value.keys() == {"name", "source"}:
+        return f"{value['name']}\n{value['source']}" if value["source"] else str(value["name"])
+    if isinstance(value, str) and "\n" in value:
+        return value
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True)
+    return (
+        text if len(text) < 60 else json.dumps(value, ensure_ascii=False, sort_keys=True, indent=2)
+    )
+
+
+def _brief(value: Json) -> str:
+    return shown(json.dumps(value, ensure_ascii=False), 60)
+
+
+def _pairs(fields: Mapping[str, tuple[Json, Json]]) -> dict[str, list[Json]]:
+    return {name: [was, now] for name, (was, now) in fields.items()}

@@ -1,0 +1,98 @@
+"""gitdags log: the versions of a DAG, or of all DAGs."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from itertools import groupby
+
+from gitdags.cli import table
+from gitdags.cli.context import Context, moment
+from gitdags.cli.words import add_dag, add_revision, count, day
+from gitdags.errors import UsageError
+from gitdags.model import Version
+
+_NAMED = 6  # dag_ids named on one line
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Its words."""
+    add_dag(parser, optional=True)
+    add_revision(parser, "--at", "the newest commit to look at; default: HEAD", default="HEAD")
+    parser.add_argument("-n", dest="limit", metavar="N", type=int, help="at most N versions")
+    parser.add_argument(
+        "--full", action="store_true", help="merged commits too, not first parents only"
+    )
+
+
+def run(context: Context, args: argparse.Namespace) -> int:
+    """One line a version of a DAG, or one block a commit."""
+    if args.limit is not None and args.limit < 0:
+        raise UsageError(f"-n {args.limit} is no number of versions", hint="gitdags log -n 20")
+    repo = context.repository
+    log = context.catalog.log(repo, args.dag, args.at, limit=args.limit, full=args.full)
+    if context.json:
+        context.write_json([as_json(version) for version in log.versions])
+    elif args.dag is not None:
+        rows: list[list[table.Cell]] = [
+            [
+                (v.commit.sha[:12], "yellow"),
+                day(v.commit.committed_at),
+                (f"{table.SIGNS[v.change]} {v.change}", table.CHANGE_STYLES[v.change]),
+                ((v.dag_hash or "")[:12], "dim"),
+                v.commit.subject,
+                (v.commit.author, "dim"),
+            ]
+            for v in log.versions
+        ]
+        table.write(context.out, rows)
+    else:
+        for _, group in groupby(log.versions, key=lambda v: v.commit.sha):
+            _block(context, list(group))
+    if log.baseline is not None:
+        context.note(f"before {log.baseline[:12]} nothing is indexed\nhint: gitdags index --all")
+    if log.unindexed > 0:
+        context.note(
+            f"{count(log.unindexed, 'commit')} in between not indexed: gitdags index --all"
+        )
+    if log.elsewhere > 0:
+        context.note(
+            f"{count(log.elsewhere, 'commit')} indexed in another environment only, not compared"
+        )
+    return 0
+
+
+def as_json(version: Version) -> dict[str, object]:
+    """One version with the keys of the contract."""
+    return {
+        "commit": version.commit.sha,
+        "committed_at": moment(version.commit.committed_at),
+        "author": version.commit.author,
+        "subject": version.commit.subject,
+        "change": version.change,
+        "dag_id": version.dag_id,
+        "dag_hash": version.dag_hash,
+        "code_hash": version.code_hash,
+    }
+
+
+def _block(context: Context, versions: Sequence[Version]) -> None:
+    from rich.text import Text
+
+    commit = versions[0].commit
+    head = Text()
+    head.append(commit.sha[:12], style="yellow")
+    head.append(f"  {day(commit.committed_at)}  ")
+    head.append(commit.subject, style="bold")
+    head.append(f"  {commit.author}", style="dim")
+    table.print_line(context.out, head)
+    rows: list[list[table.Cell]] = []
+    for change, style in table.CHANGE_STYLES.items():
+        names = [v.dag_id for v in versions if v.change == change]
+        if names:
+            more = f", and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+            listed = ", ".join(names[:_NAMED]) + more
+            sign = table.SIGNS[change]
+            rows.append(["   ", (f"{sign} {len(names)} {change}", style), listed])
+    table.write(context.out, rows)
+    context.out.print()

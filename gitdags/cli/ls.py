@@ -1,0 +1,87 @@
+"""gitdags ls: the DAGs at a commit."""
+
+from __future__ import annotations
+
+import argparse
+
+from gitdags.cli import table
+from gitdags.cli.context import Context
+from gitdags.cli.words import add_no_parse, add_revision, count, day
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Its words."""
+    add_revision(parser, "--at", "the commit; default: HEAD", default="HEAD")
+    add_no_parse(parser)
+
+
+def run(context: Context, args: argparse.Namespace) -> int:
+    """A table of DAGs on stdout; failures after it."""
+    repo = context.repository
+    resolved = context.catalog.resolve(repo, args.at)
+    for warning in resolved.warnings:
+        context.note(f"warning: {warning}")
+    listing = context.catalog.dags(repo, resolved, parse=not args.no_parse)
+    if context.json:
+        context.write_json(
+            {
+                "repo": repo.name,
+                "commit": listing.commit,
+                "dags": [
+                    {
+                        "dag_id": row.dag_id,
+                        "file": row.file,
+                        "dag_hash": row.dag_hash,
+                        "code_hash": row.code_hash,
+                        "tasks": row.tasks,
+                        "engine": row.engine,
+                        "environment": row.environment,
+                    }
+                    for row in listing.dags
+                ],
+                "errors": [
+                    {
+                        "file": e.file,
+                        "type": e.type,
+                        "message": e.message,
+                        "dag_ids": list(e.dag_ids),
+                    }
+                    for e in listing.errors
+                ],
+            }
+        )
+        return 0
+    commit = context.catalog.opened(repo).commit(listing.commit)
+    source = f" (by {resolved.source})" if "@{" in args.at else ""
+    context.note(
+        f"{repo.name} at {commit.sha[:12]}{source}, {day(commit.committed_at)}: {commit.subject}"
+    )
+    seen: dict[str, int] = {}
+    for row in listing.dags:
+        seen[row.dag_id] = seen.get(row.dag_id, 0) + 1
+    rows: list[list[table.Cell]] = [
+        [
+            (row.dag_id, "bold red" if seen[row.dag_id] > 1 else "bold"),
+            str(row.tasks),
+            row.dag_hash[:12],
+            row.file,
+        ]
+        for row in listing.dags
+    ]
+    table.write(context.out, rows, ("DAG", "TASKS", "HASH", "FILE"))
+    for dag_id in sorted(d for d, n in seen.items() if n > 1):
+        files = ", ".join(row.file for row in listing.dags if row.dag_id == dag_id)
+        context.note(f"warning: {dag_id} is defined by {seen[dag_id]} files: {files}")
+    if listing.errors:
+        context.out.print(f"\n{count(len(listing.errors), 'import error')}", style="bold red")
+        failures: list[list[table.Cell]] = [
+            [
+                (e.file, "red"),
+                e.type,
+                e.message.split("\n")[0][:200],
+                ("was: " + ", ".join(e.dag_ids), "dim") if e.dag_ids else "",
+            ]
+            for e in listing.errors
+        ]
+        table.write(context.out, failures)
+    return 0

@@ -1,0 +1,115 @@
+"""gitdags show: one DAG at a commit: its document, its code, or a drawing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from gitdags.cli import drawing, table
+from gitdags.cli.context import Context
+from gitdags.cli.words import add_dag, add_no_parse, add_revision, count
+from gitdags.errors import UsageError, shown
+from gitdags.model import Json, ShownDocument
+from gitdags.serialize.document import select
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Its words."""
+    add_dag(parser)
+    add_revision(parser, "--at", "the commit; default: HEAD", default="HEAD")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--code", action="store_true", help="the DAG's file at that commit")
+    how.add_argument("--graph", action="store_true", help="a drawing of tasks and edges")
+    add_no_parse(parser)
+
+
+def run(context: Context, args: argparse.Namespace) -> int:
+    """Summary for people, document for programs."""
+    if context.json and (args.code or args.graph):
+        raise UsageError(
+            "--json gives the document, neither code nor drawing", hint="gitdags show -h"
+        )
+    repo = context.repository
+    resolved = context.catalog.resolve(repo, args.at)
+    for warning in resolved.warnings:
+        context.note(f"warning: {warning}")
+    shown_document = context.catalog.document(repo, args.dag, resolved, parse=not args.no_parse)
+    stale = shown_document.stale_from
+    if stale is not None:
+        context.note(
+            f"warning: {args.dag} fails at {resolved.commit[:12]}; this is the last good one, "
+            f"of {stale[:12]}"
+        )
+    if args.code:
+        code = context.catalog.source(repo, shown_document.row.file, stale or resolved.commit)
+        context.write_text(code.decode("utf-8", "replace"))
+    elif args.graph:
+        drawing.write(context.out, shown_document.document)
+    elif context.json:
+        context.write_json(as_json(context, shown_document))
+    else:
+        _summary(context, shown_document)
+    return 0
+
+
+def as_json(context: Context, shown_document: ShownDocument) -> Json:
+    """The document as settings show it, with what its row says."""
+    settings = context.catalog.settings(context.repository)
+    row = shown_document.row
+    data = select(shown_document.document, settings["include"], settings["exclude"])
+    data |= {
+        "file": row.file,
+        "engine": row.engine,
+        "environment": row.environment,
+        "guesses": list(row.guesses),
+        "placeholders": list(row.placeholders),
+    }
+    if shown_document.stale_from is not None:
+        data["stale_from"] = shown_document.stale_from
+    return data
+
+
+def _summary(context: Context, shown_document: ShownDocument) -> None:
+    document, row = shown_document.document, shown_document.row
+    out = context.out
+    out.print(document["dag_id"], style="bold", end="")
+    out.print(f"  {row.file}  {row.dag_hash[:12]}", style="dim")
+    if document["description"]:
+        out.print(shown(document["description"], 400))
+    schedule = document["schedule"]
+    value = schedule["value"]
+    facts = [
+        ("schedule", schedule["type"] if value is None else _brief(value)),
+        ("start", document["start_date"] or "none"),
+        ("end", document["end_date"] or ""),
+        ("catchup", "yes" if document["catchup"] else "no"),
+        ("owners", ", ".join(document["owners"])),
+        ("tags", ", ".join(document["tags"])),
+        ("params", ", ".join(document["params"])),
+    ]
+    table.write(out, [[(name, "dim"), text] for name, text in facts if text])
+    edges = count(len(document["edges"]), "edge")
+    out.print(f"\n{count(len(document['tasks']), 'task')}, {edges}", style="bold")
+    table.write(
+        out,
+        [
+            [
+                ("●", task["ui_color"] if _is_colour(task["ui_color"]) else ""),
+                task["task_id"] + (" []" if task["mapped"] else ""),
+                (task["operator"], "dim"),
+                ("" if task["trigger_rule"] == "all_success" else task["trigger_rule"], "yellow"),
+                ("→ " + ", ".join(task["downstream"]) if task["downstream"] else ""),
+            ]
+            for task in document["tasks"]
+        ],
+    )
+
+
+def _brief(value: Json) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _is_colour(text: str) -> bool:
+    return (
+        len(text) == 7 and text[0] == "#" and all(c in "0123456789abcdefABCDEF" for c in text[1:])
+    )

@@ -1,0 +1,87 @@
+"""What differs between two listings: which DAGs came, went, failed, and what changed in the rest."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+from gitdags import diff
+from gitdags.model import Comparison, DagDiff, Json, ListedDag, Listing
+from gitdags.serialize.document import without_sources
+from gitdags.timeline import by_id
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Comparer:
+    """Compares two listings of one repository, made in environments that may be compared.
+
+    ``document`` gives the JSON of a hash, ``files`` the (path, blob) pairs of a code hash, ``moved``
+    the path that a file of the old commit has in the new one, ``last_good`` a DAG's rows before
+    the old commit.
+    """
+
+    document: Callable[[str], Json]
+    files: Callable[[str], Sequence[tuple[str, str]]]
+    moved: Callable[[str], str | None]
+    last_good: Callable[[str], Sequence[ListedDag] | None]
+
+    def compare(
+        self, old: Listing, new: Listing, dag_id: str | None, notes: Sequence[str] = ()
+    ) -> Comparison:
+        """The comparison, of one DAG or of all. A failing DAG is never removed."""
+        before, after = by_id(old.dags), by_id(new.dags)
+        names = sorted(before.keys() | after.keys())
+        failing_before = {e.file for e in old.errors}
+        failing_after = {e.file for e in new.errors}
+        added: list[str] = []
+        removed: list[str] = []
+        failed: list[str] = []
+        fixed: list[str] = []
+        changed: list[DagDiff] = []
+        for name in names if dag_id is None else [n for n in names if n == dag_id]:
+            was: Sequence[ListedDag] | None = before.get(name)
+            now = after.get(name)
+            if now is None:
+                file = before[name][0].file
+                fails = file in failing_after or self.moved(file) in failing_after
+                (failed if fails else removed).append(name)
+                continue
+            if was is None:
+                if now[0].file not in failing_before:
+                    added.append(name)
+                    continue
+                fixed.append(name)
+                was = self.last_good(name)
+            found = self._difference(was[0], now[0]) if was else None
+            if found is not None:
+                changed.append(found)
+        return Comparison(
+            old.commit,
+            new.commit,
+            tuple(added),
+            tuple(removed),
+            tuple(failed),
+            tuple(fixed),
+            tuple(changed),
+            tuple(notes),
+        )
+
+    def _difference(self, old: ListedDag, new: ListedDag) -> DagDiff | None:
+        if (old.dag_hash, old.code_hash, old.file) == (new.dag_hash, new.code_hash, new.file):
+            return None
+        before, after = self.document(old.dag_hash), self.document(new.dag_hash)
+        found = diff.compare(before, after)
+        read_before, read_after = dict(self.files(old.code_hash)), dict(self.files(new.code_hash))
+        if old.dag_hash == new.dag_hash:
+            code_only = sorted(read_before.values()) != sorted(read_after.values())
+        else:
+            code_only = without_sources(before) == without_sources(after)
+        if old.file != new.file:
+            attributes = {**found.attributes, "file": (old.file, new.file)}
+            found = dataclasses.replace(found, attributes=attributes)
+        files = tuple(
+            path
+            for path in sorted(read_before.keys() | read_after.keys())
+            if read_before.get(path) != read_after.get(path)
+        )
+        return dataclasses.replace(found, code_only=code_only, files_changed=files)

@@ -1,0 +1,328 @@
+"""Which files must be parsed at which commit, and getting that done: Git + serializer + store."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tempfile
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gitdags.checkout import Checkout
+from gitdags.config import Settings
+from gitdags.git import Repository
+from gitdags.model import Commit, ParseFailure, RegisteredRepository
+from gitdags.serialize import document
+from gitdags.serialize.discovery import DagFile, Discovery, Layout
+from gitdags.serialize.environment import (
+    Environment,
+    default_python,
+    env_hash,
+    probe,
+    read_env_file,
+)
+from gitdags.serialize.pool import Limits, Outcome, Pool, Request, Surroundings
+from gitdags.store import Snapshot, Store
+
+
+@dataclass(frozen=True, slots=True)
+class IndexReport:
+    """What an index run did, in counts; ``errors`` are failures in the commits it parsed."""
+
+    commits: int = 0
+    parsed: int = 0
+    reused: int = 0
+    documents_new: int = 0
+    errors: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where an index run is: commits done and to do, files parsed so far."""
+
+    done: int
+    total: int
+    parsed: int
+    commit: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedFile:
+    """What one DAG file yields at one commit."""
+
+    file: str
+    documents: tuple[document.Document, ...]
+    airflow: tuple[str, ...]
+    """Airflow's own JSON, one per document"""
+    errors: tuple[ParseFailure, ...]
+    code: tuple[tuple[str, str], ...]
+    """(path, blob id) of the repository files the parse read"""
+
+
+class History:
+    """Parses commits of one repository, as the settings in force say, into the store."""
+
+    def __init__(
+        self, repo: Repository, registered: RegisteredRepository, store: Store, settings: Settings
+    ) -> None:
+        self.repo, self.registered, self.store, self.settings = repo, registered, store, settings
+        self.python: str = settings["python"] or default_python()
+        self._variables = read_env_file(Path(registered.env_file)) if registered.env_file else {}
+        self._base: Environment | None = None
+
+    @property
+    def dags_folder(self) -> str:
+        """The folder of DAG files: flag and environment, what `init` was told, other settings."""
+        text, source = self.settings.origin("dags_folder")
+        told = self.registered.dags_folder
+        if told is not None and source not in ("flag", "environment"):
+            return told
+        folder: str = self.settings["dags_folder"] if text else ""
+        return folder
+
+    def environment(self, commit: Commit) -> Environment:
+        """What this commit would be parsed in now. Raises NoAirflow."""
+        if self._base is None:
+            found = probe(self.python, self.settings.home / "cache" / "environments.json")
+            self._base = dataclasses.replace(found, env_file=env_hash(self._variables))
+        if not self.settings["plugins"]:
+            return self._base
+        plugins = self.repo.follow(commit.tree, self.settings["plugins_folder"].encode())
+        oid = plugins[1].oid if plugins is not None and plugins[1].is_tree else None
+        return dataclasses.replace(self._base, plugins=oid)
+
+    def missing(self, commits: Sequence[Commit]) -> list[Commit]:
+        """The commits, in the order given, that the store lacks in their environment."""
+        indexed = self.store.indexed(self.registered)
+        return [c for c in commits if self.environment(c).id not in indexed.get(c.sha, ())]
+
+    def index(
+        self, commits: Sequence[Commit], progress: Callable[[Progress], None] | None = None
+    ) -> IndexReport:
+        """Parse what the store lacks of these commits. Each is stored whole or not at all.
+
+        A commit whose tree another one has already shown is stored without parsing. Raises
+        NoAirflow, StoreUnavailable, TreeTooLarge or MissingObject; what was stored stays.
+        """
+        began = time.monotonic()
+        report = IndexReport(commits=len(commits))
+        todo = self.missing(commits)
+        if todo:
+            for number, part in enumerate(self._run(todo)):
+                report = _sum(report, part)
+                if progress is not None:
+                    place = Progress(number + 1, len(todo), report.parsed, todo[number].sha)
+                    progress(place)
+        return dataclasses.replace(report, seconds=round(time.monotonic() - began, 3))
+
+    def parse(
+        self, commit: Commit, *, hash_seed: str = "0", only: Collection[str] | None = None
+    ) -> Iterator[ParsedFile]:
+        """Parse a commit anew, without the store: all its DAG files, or ``only`` some (as shown)."""
+        environment = self.environment(commit)
+        files = [
+            file
+            for file in self._discovery(environment).find(commit.tree).files
+            if only is None or display(file.path) in only
+        ]
+        with tempfile.TemporaryDirectory(prefix="gitdags-tree-") as folder:
+            checkout = Checkout(self.repo, Path(folder, "repo"), bytecode=False)
+            checkout.move(commit.tree)
+            with self._pool(hash_seed, len(files)) as pool:
+                yield from self._parse(pool, Path(folder, "repo"), commit, environment, files)
+
+    # ── one run ───────────────────────────────────────────────────────────────────────────
+
+    def _run(self, todo: Sequence[Commit]) -> Iterator[IndexReport]:
+        """Index each commit; one report a commit."""
+        discovery = self._discovery(self.environment(todo[0]))
+        pool: Pool | None = None
+        try:
+            with tempfile.TemporaryDirectory(prefix="gitdags-tree-") as folder:
+                root = Path(folder, "repo")
+                checkout = Checkout(self.repo, root, bytecode=False)
+                for commit in todo:
+                    environment = self.environment(commit)
+                    if self.store.share(self.registered, commit.sha, commit.tree, environment):
+                        found = discovery.find(commit.tree)
+                        yield IndexReport(reused=len(found.files))
+                        continue
+                    if pool is None:
+                        pool = self._pool("0", 0)
+                    checkout.move(commit.tree)
+                    yield self._index_one(pool, root, commit, environment, discovery)
+        finally:
+            if pool is not None:
+                pool.close()
+
+    def _index_one(
+        self,
+        pool: Pool,
+        root: Path,
+        commit: Commit,
+        environment: Environment,
+        discovery: Discovery,
+    ) -> IndexReport:
+        began = time.monotonic()
+        found = discovery.find(commit.tree)
+        results = sorted(
+            self._parse(pool, root, commit, environment, found.files), key=lambda r: r.file
+        )
+        errors = [error for result in results for error in result.errors]
+        errors += [
+            ParseFailure(
+                display(path),
+                "UnsupportedArchive",
+                "a zip archive of DAG files; gitdags reads DAG files as such only",
+            )
+            for path in found.archives
+        ]
+        codes = {}
+        dags = []
+        airflow = {}
+        for result in results:
+            text = document.canonical([list(pair) for pair in result.code])
+            key = document.digest(text)
+            for doc, own in zip(result.documents, result.airflow, strict=True):
+                codes[key] = text.decode()
+                dags.append((doc, result.file, key))
+                airflow[doc.dag_hash] = own
+        snapshot = Snapshot(
+            commit.sha,
+            commit.tree,
+            environment,
+            tuple(dags),
+            tuple(sorted(errors, key=lambda e: (e.file, e.message))),
+            codes,
+            airflow,
+            len(found.files),
+            time.monotonic() - began,
+        )
+        new = self.store.save(self.registered, snapshot)
+        return IndexReport(parsed=len(found.files), documents_new=new, errors=len(errors))
+
+    def _parse(
+        self,
+        pool: Pool,
+        root: Path,
+        commit: Commit,
+        environment: Environment,
+        files: Sequence[DagFile],
+    ) -> Iterator[ParsedFile]:
+        requests = []
+        for file in files:
+            try:
+                file.path.decode()
+            except UnicodeDecodeError:
+                name = display(file.path)
+                failure = ParseFailure(
+                    name, "FileNameError", "the file's name is not UTF-8; Airflow cannot import it"
+                )
+                yield ParsedFile(name, (), (), (failure,), ())
+            else:
+                requests.append(Request(root, file.path, file.imports[:200]))
+        for outcome in pool.run(requests):
+            yield self._read(outcome, pool, commit, environment)
+
+    def _read(
+        self, outcome: Outcome, pool: Pool, commit: Commit, environment: Environment
+    ) -> ParsedFile:
+        file = outcome.request.file
+        replace = [
+            (str(outcome.request.root), "<repo>"),
+            *([(outcome.scratch, "<tmp>")] if outcome.scratch else []),
+            (str(pool.home), "<home>"),
+            *((path, "<python>") for path in environment.site),
+        ]
+        documents = []
+        own = []
+        errors = [
+            ParseFailure(
+                display(file),
+                error["type"],
+                document.clean(error["message"], replace),
+                _trim(document.clean(error["traceback"], replace)),
+            )
+            for error in outcome.errors
+        ]
+        for described in outcome.dags:
+            documents.append(document.make(described["document"], replace))
+            own.append(document.plain_json(described["airflow"], replace))
+        return ParsedFile(
+            display(file),
+            tuple(documents),
+            tuple(own),
+            tuple(errors),
+            tuple(self._code(commit, file, outcome.opened)),
+        )
+
+    def _code(self, commit: Commit, file: bytes, opened: Sequence[str]) -> list[tuple[str, str]]:
+        """(path, blob id) of the files a parse read, each looked up in the tree, sorted by path.
+
+        What the worker says it opened is only a hint: whatever is no file of the tree is left out.
+        """
+        plugins = self.settings["plugins_folder"].encode() + b"/"
+        found = {}
+        for path in {file, *(os.fsencode(name) for name in opened)}:
+            real = self.repo.follow(commit.tree, path)
+            if real is None or not real[1].is_file:
+                continue
+            if real[0].rpartition(b"/")[2] == b".airflowignore":
+                continue
+            if self.settings["plugins"] and real[0].startswith(plugins):
+                continue  # they are part of the environment
+            found[real[0]] = real[1].oid
+        return [(display(path), found[path]) for path in sorted(found)]
+
+    def _discovery(self, environment: Environment) -> Discovery:
+        syntax = self.settings["ignore_syntax"]
+        if syntax == "auto":
+            syntax = "glob" if environment.era >= 3 else "regexp"
+        layout = Layout(self.dags_folder, syntax, self.settings["safe_mode"], environment.era)
+        return Discovery(self.repo, layout)
+
+    def _pool(self, hash_seed: str, files: int) -> Pool:
+        """A pool of as many jobs as settings say, and no more than ``files`` (0: any number)."""
+        jobs = self.settings["jobs"] or os.cpu_count() or 1
+        surroundings = Surroundings(
+            self.python,
+            self.dags_folder,
+            self.settings["plugins_folder"],
+            self.settings["plugins"],
+            self._variables,
+            hash_seed,
+        )
+        limits = Limits(
+            self.settings["parse_timeout"],
+            self.settings["parse_memory"],
+            self.settings["parse_output"],
+            self.settings["parse_result"],
+        )
+        return Pool(surroundings, limits, min(jobs, files) if files else jobs)
+
+
+def display(path: bytes) -> str:
+    """A path as text: UTF-8, with other bytes as ``\\xNN``."""
+    return path.decode("utf-8", "backslashreplace")
+
+
+def _sum(a: IndexReport, b: IndexReport) -> IndexReport:
+    return dataclasses.replace(
+        a,
+        parsed=a.parsed + b.parsed,
+        reused=a.reused + b.reused,
+        documents_new=a.documents_new + b.documents_new,
+        errors=a.errors + b.errors,
+    )
+
+
+def _trim(traceback: str) -> str:
+    """A traceback from the first frame in the repository on; the importer's own frames say nothing."""
+    lines = traceback.splitlines()
+    first = next((i for i, line in enumerate(lines) if line.startswith('  File "<repo>')), None)
+    if first is None:
+        return traceback
+    return "\n".join(["Traceback (most recent call last):", *lines[first:]])

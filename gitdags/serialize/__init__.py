@@ -1,0 +1,1 @@
+"""From a DAG file to a document: the part that runs beside DAG code, and the part that does not."""

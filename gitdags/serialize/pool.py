@@ -1,0 +1,443 @@
+"""A warm worker and the jobs it is given: pipes, deadlines, limits, and what to say of a death.
+
+The other side runs code of whoever wrote a commit. So nothing it says is taken for another job's:
+each job has a result pipe and an output pipe of its own, made here, read here, capped here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from gitdags.errors import GitdagsError, shown
+
+WORKER = Path(__file__).parent / "worker"
+KEPT_OUTPUT = 64 << 10
+"""Bytes of what a DAG file prints that are kept, the first ones."""
+_GRACE = 5.0  # seconds in which the worker must have killed what it was told to
+_TRIES = 2  # a file that twice ended with the parser itself gone is the one that ends it
+
+
+class NoAirflow(GitdagsError):
+    """The interpreter that should parse has no Airflow, or one that cannot be imported."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one DAG file may use: wall seconds, bytes of address space, bytes out."""
+
+    timeout: float = 30.0
+    memory: int = 4 << 30
+    output: int = 8 << 20
+    result: int = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What every parse of a pool sees beside the tree: layout and environment variables."""
+
+    python: str
+    dags_folder: str = "dags"
+    plugins_folder: str = "plugins"
+    plugins: bool = False
+    environ: Mapping[str, str] = field(default_factory=dict)
+    hash_seed: str = "0"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One DAG file to parse: ``file`` (bytes, relative) below the folder ``root``."""
+
+    root: Path
+    file: bytes
+    imports: tuple[str, ...] = ()
+    """what the file names of Airflow, ``module`` or ``module:name``: imported once, in the parent"""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a request: descriptions of DAGs, errors, paths read, and how it ended."""
+
+    request: Request
+    dags: tuple[dict[str, Any], ...] = ()
+    errors: tuple[dict[str, str], ...] = ()
+    opened: tuple[str, ...] = ()
+    output: str = ""
+    cpu: float = 0.0
+    scratch: str = ""
+    """the folder for temporary files that this parse alone had"""
+
+
+@dataclass(slots=True)
+class _Job:
+    number: int
+    request: Request
+    tries: int
+    deadline: float
+    result: bytearray = field(default_factory=bytearray)
+    output: bytearray = field(default_factory=bytearray)
+    printed: int = 0
+    verdict: tuple[str, str] | None = None
+    """(type, message) of the limit that was passed first"""
+    pipes: dict[int, bytearray] = field(default_factory=dict)
+
+
+class Pool:
+    """At most ``jobs`` DAG files parsed at once by children of one warm interpreter.
+
+    A context manager: leaving it ends every child. Not to be shared between threads.
+    """
+
+    def __init__(self, surroundings: Surroundings, limits: Limits, jobs: int) -> None:
+        self.surroundings, self.limits, self.jobs = surroundings, limits, max(1, jobs)
+        self.home = Path(tempfile.mkdtemp(prefix="gitdags-"))
+        self._selector = selectors.DefaultSelector()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._ready = False
+        self._running: dict[int, _Job] = {}
+        self._numbers = 0
+        try:
+            self._start()
+        except BaseException:
+            shutil.rmtree(self.home, ignore_errors=True)
+            raise
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the worker and all its children, and remove its folder."""
+        self._stop()
+        self._selector.close()
+        shutil.rmtree(self.home, ignore_errors=True)
+
+    def run(self, requests: Iterable[Request]) -> Iterator[Outcome]:
+        """Parse; outcomes come as they end, not in the order of the requests.
+
+        Raises NoAirflow when the worker cannot start.
+        """
+        waiting: deque[tuple[Request, int]] = deque()
+        source = iter(requests)
+        exhausted = False
+        self._await_ready()
+        ended: list[tuple[_Job, int | None, float]] = []
+        while True:
+            # After the parser was lost, the files that were under way go one at a time: the next
+            # loss then names its file.
+            room = 1 if any(tries for _, tries in waiting) else self.jobs
+            if any(job.tries for job in self._running.values()):
+                room = 1
+            while len(self._running) < room and not (exhausted and not waiting):
+                if waiting:
+                    request, tries = waiting.popleft()
+                else:
+                    following = next(source, None)
+                    if following is None:
+                        exhausted = True
+                        break
+                    request, tries = following, 0
+                self._submit(request, tries)
+            # Only now, with the next files under way, is the caller given time with these.
+            for job, status, cpu in ended:
+                yield self._outcome(job, status, cpu)
+            ended = []
+            if not self._running:
+                return
+            for job, status, cpu in self._wait():
+                if status is None and job.tries + 1 < _TRIES:
+                    waiting.append((job.request, job.tries + 1))
+                else:
+                    ended.append((job, status, cpu))
+
+    # ── the worker process ────────────────────────────────────────────────────────────────
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        environ = {
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "LANG": "C.UTF-8",
+            "TZ": "UTC",
+            "HOME": str(self.home),
+            "TMPDIR": str(self.home),
+            "USER": "dag",
+            "PYTHONHASHSEED": self.surroundings.hash_seed,
+            "AIRFLOW_HOME": str(self.home),
+            "PYTHON_OPERATORS_VIRTUAL_ENV_MODE": "1",  # Airflow's word for: set up no database
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+            "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "0",  # ours is outside, where it holds
+            "AIRFLOW__CORE__DAGBAG_IMPORT_ERROR_TRACEBACK_DEPTH": "40",
+            "AIRFLOW__CORE__MAX_TEMPLATED_FIELD_LENGTH": str(1 << 30),
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "sqlite://",
+            "AIRFLOW__LOGGING__LOGGING_LEVEL": "CRITICAL",
+            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+            "SQLALCHEMY_SILENCE_UBER_WARNING": "1",
+        }
+        config = {
+            "timeout": self.limits.timeout,
+            "memory": self.limits.memory,
+            "dags_folder": self.surroundings.dags_folder,
+            "plugins_folder": self.surroundings.plugins_folder,
+            "plugins": self.surroundings.plugins,
+            "environ": dict(self.surroundings.environ),
+        }
+        path = self.home / "worker.json"
+        path.write_text(json.dumps(config))
+        path.chmod(0o600)
+        log = (self.home / "worker.log").open("wb")
+        command = [self.surroundings.python, "-s", "-B", str(WORKER), str(theirs.fileno())]
+        try:
+            self._process = subprocess.Popen(
+                [*command, str(path)],
+                env=environ,
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.home,
+                start_new_session=True,
+            )
+        except OSError as error:
+            ours.close()
+            raise NoAirflow(
+                f"cannot run {shown(self.surroundings.python)}: {error.strerror}",
+                hint="gitdags -c python=/path/to/python config",
+            ) from None
+        finally:
+            theirs.close()
+            log.close()
+        self._control, self._ready = ours, False
+        self._selector.register(ours, selectors.EVENT_READ, None)
+
+    def _await_ready(self) -> None:
+        if self._ready:
+            return
+        assert self._control is not None
+        data = self._control.recv(1 << 16)
+        message = json.loads(data) if data else {"failed": self._last_words()}
+        if "failed" in message:
+            reason = message["failed"]
+            missing = "No module named 'airflow'" in reason
+            raise NoAirflow(
+                f"{shown(self.surroundings.python)} has no Airflow"
+                if missing
+                else f"Airflow cannot be imported by {shown(self.surroundings.python)}: "
+                f"{shown(reason, 300)}",
+                hint="pip install 'gitdags[airflow]'"
+                if missing
+                else f"{self.surroundings.python} -c 'import airflow'",
+            )
+        self._ready = True
+
+    def _last_words(self) -> str:
+        lines = (self.home / "worker.log").read_text(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "it ended without a word"
+
+    def _stop(self) -> None:
+        if self._control is not None:
+            self._selector.unregister(self._control)
+            self._control.close()
+            self._control = None
+        for job in self._running.values():
+            self._close_pipes(job)
+        self._running.clear()
+        if self._process is not None:
+            try:
+                self._process.wait(timeout=2)  # it ends its children when the socket closes
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+
+    # ── jobs ──────────────────────────────────────────────────────────────────────────────
+
+    def _scratch(self, number: int) -> Path:
+        return self.home / "tmp" / str(number)
+
+    def _submit(self, request: Request, tries: int) -> None:
+        assert self._control is not None
+        self._numbers += 1
+        number = self._numbers
+        scratch = self._scratch(number)
+        scratch.mkdir(parents=True)
+        result_in, result_out = os.pipe2(os.O_CLOEXEC)
+        output_in, output_out = os.pipe2(os.O_CLOEXEC)
+        message = {
+            "id": number,
+            "root": str(request.root),
+            "file": os.fsdecode(request.file),
+            "scratch": str(scratch),
+            "imports": list(request.imports),
+        }
+        job = _Job(number, request, tries, time.monotonic() + self.limits.timeout)
+        job.pipes = {result_in: job.result, output_in: job.output}
+        self._running[number] = job
+        for pipe in job.pipes:
+            os.set_blocking(pipe, False)
+            self._selector.register(pipe, selectors.EVENT_READ, job)
+        try:
+            socket.send_fds(self._control, [json.dumps(message).encode()], [result_out, output_out])
+        except (BrokenPipeError, ConnectionResetError):
+            return  # the worker is gone; _wait finds that out and says which jobs were under way
+        finally:
+            os.close(result_out)
+            os.close(output_out)
+
+    def _wait(self) -> list[tuple[_Job, int | None, float]]:
+        """The jobs that have ended, with their status (None: the worker itself was lost) and CPU."""
+        nearest = min(job.deadline for job in self._running.values())
+        events = self._selector.select(max(0.0, nearest - time.monotonic()))
+        ended: list[tuple[_Job, int | None, float]] = []
+        for key, _ in events:
+            if key.data is not None:
+                self._read(key.data, key.fd)
+        for key, _ in events:
+            if key.data is None:
+                ended += self._hear()
+        now = time.monotonic()
+        for job in list(self._running.values()):
+            if now < job.deadline:
+                continue
+            if job.verdict is None:
+                limit = f"{self.limits.timeout:g} s"
+                self._kill(job, "TimeLimit", f"took longer than {limit} (parse_timeout)")
+            elif self._process is not None:
+                # Told to kill a child and silent since: the worker hangs, in an import perhaps.
+                self._process.kill()
+            job.deadline = now + _GRACE
+        return ended
+
+    def _hear(self) -> list[tuple[_Job, int | None, float]]:
+        assert self._control is not None
+        try:
+            data = self._control.recv(1 << 16)
+        except ConnectionResetError:
+            data = b""
+        if not data:
+            lost = list(self._running.values())
+            for job in lost:
+                self._drain(job)
+            self._running.clear()
+            self._stop()
+            self._start()
+            self._await_ready()
+            return [(job, None, 0.0) for job in lost]
+        message = json.loads(data)
+        job = self._running.pop(message["id"])
+        self._drain(job)
+        shutil.rmtree(self._scratch(job.number), ignore_errors=True)
+        return [(job, message["status"], message["cpu"])]
+
+    def _read(self, job: _Job, pipe: int) -> bool:
+        """Take what is in a pipe; False when it is at its end or empty for now."""
+        if pipe not in job.pipes:
+            return False
+        try:
+            data = os.read(pipe, 1 << 20)
+        except BlockingIOError:
+            return False
+        if not data:
+            self._close_pipe(job, pipe)
+            return False
+        buffer = job.pipes[pipe]
+        if buffer is job.output:
+            job.printed += len(data)
+            buffer += data[: max(0, KEPT_OUTPUT - len(buffer))]
+            if job.printed > self.limits.output:
+                size = _size(self.limits.output)
+                self._kill(job, "OutputLimit", f"printed more than {size} (parse_output)")
+        elif len(buffer) + len(data) > self.limits.result:
+            buffer.clear()
+            size = _size(self.limits.result)
+            self._kill(job, "ResultLimit", f"its documents are larger than {size} (parse_result)")
+        else:
+            buffer += data
+        return True
+
+    def _drain(self, job: _Job) -> None:
+        for pipe in list(job.pipes):
+            while self._read(job, pipe) and job.verdict is None:
+                pass
+        self._close_pipes(job)
+
+    def _close_pipe(self, job: _Job, pipe: int) -> None:
+        self._selector.unregister(pipe)
+        os.close(pipe)
+        del job.pipes[pipe]
+
+    def _close_pipes(self, job: _Job) -> None:
+        for pipe in list(job.pipes):
+            self._close_pipe(job, pipe)
+
+    def _kill(self, job: _Job, kind: str, message: str) -> None:
+        if job.verdict is None:
+            job.verdict = (kind, message)
+            assert self._control is not None
+            try:
+                self._control.send(json.dumps({"kill": job.number}).encode())
+            except (BrokenPipeError, ConnectionResetError):
+                return  # already gone; the next wait notices
+
+    def _outcome(self, job: _Job, status: int | None, cpu: float) -> Outcome:
+        output = job.output.decode("utf-8", "replace")
+        verdict = job.verdict
+        if verdict is None and status is None:
+            verdict = ("Crash", "ended the process that parses, twice")
+        if verdict is None and status != 0:
+            verdict = ("Crash", _death(status or 0, output))
+        if verdict is None:
+            try:
+                answer = json.loads(job.result)
+                return Outcome(
+                    job.request,
+                    tuple(answer["dags"]),
+                    tuple(answer["errors"]),
+                    tuple(answer["opened"]),
+                    output,
+                    cpu,
+                    str(self._scratch(job.number)),
+                )
+            except (ValueError, KeyError, TypeError, RecursionError):
+                verdict = ("Crash", "ended before its result was whole")
+        error = {"type": verdict[0], "message": verdict[1], "traceback": ""}
+        return Outcome(job.request, (), (error,), (), output, cpu)
+
+
+def _death(status: int, output: str) -> str:
+    """What to say of a child that ended without a result; ``status`` as in os.waitpid."""
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        name = signal.Signals(number).name if number in set(signal.Signals) else str(number)
+        return f"killed by {name} ({signal.strsignal(number)})"
+    if "MemoryError" in output:
+        return "ran out of memory (parse_memory)"
+    return f"exited with status {os.waitstatus_to_exitcode(status)} while it was parsed"
+
+
+def _size(count: int) -> str:
+    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count >= factor:
+            return f"{count / factor:.3g} {unit}"
+    return f"{count} bytes"

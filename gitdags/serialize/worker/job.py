@@ -1,0 +1,122 @@
+"""The child: limits and surroundings first, then one DAG file, then its result, then gone."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import resource
+import signal
+import sys
+import tempfile
+import traceback
+from typing import Any, NoReturn
+
+from . import describe, trace
+
+_RESULT_FD = 3
+
+
+def run(
+    airflow: Any, config: dict[str, Any], message: dict[str, Any], result: int, output: int
+) -> NoReturn:
+    """Parse ``message["file"]`` below ``message["root"]`` and write JSON to the result pipe.
+
+    The JSON is ``{"dags": [{"document", "airflow"}], "errors": [{"type", "message",
+    "traceback"}], "opened": [path]}``. Exits 0 once it is written, 1 when it could not be.
+    """
+    status = 1
+    try:
+        _detach(result, output)
+        _limit(config)
+        _surround(airflow, config, message)
+        answer = _parse(airflow, message)
+        data = json.dumps(answer).encode()
+        with os.fdopen(_RESULT_FD, "wb") as pipe:
+            pipe.write(data)
+        status = 0
+    except BaseException:  # of whatever kind: a child must never go on as a second parent
+        os.write(2, traceback.format_exc().encode("utf-8", "backslashreplace")[-8192:])
+    finally:
+        sys.stdout.flush()
+        os._exit(status)
+
+
+def _detach(result: int, output: int) -> None:
+    os.setsid()
+    signal.set_wakeup_fd(-1)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_DFL)
+    # Airflow registers a Python handler for SIGSEGV, which never runs and makes the faulting
+    # instruction repeat until the deadline. Refuse handlers for faults.
+    register = signal.signal
+    faults = (signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT)
+
+    def guarded(number: int, handler: Any) -> Any:
+        return None if number in faults else register(number, handler)
+
+    signal.signal = guarded  # type: ignore[assignment]  # the stub knows enums only
+    null = os.open(os.devnull, os.O_RDWR)
+    highest = max(result, output, null)
+    kept = os.dup2(result, highest + 1, inheritable=False)
+    os.dup2(null, 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.dup2(kept, _RESULT_FD, inheritable=False)
+    os.closerange(_RESULT_FD + 1, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def _limit(config: dict[str, Any]) -> None:
+    cpu = int(config["timeout"]) + 2  # the other side counts wall time; this is the second net
+    for which, value in (
+        (resource.RLIMIT_CPU, cpu),
+        (resource.RLIMIT_AS, config["memory"]),
+        (resource.RLIMIT_FSIZE, 64 << 20),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NOFILE, 1024),
+    ):
+        hard = resource.getrlimit(which)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(which, (value, value))
+
+
+def _surround(airflow: Any, config: dict[str, Any], message: dict[str, Any]) -> None:
+    """Make the commit's tree look like a deployment: AIRFLOW_HOME, sys.path, working directory."""
+    root = message["root"]
+    dags = os.path.join(root, config["dags_folder"])
+    os.environ.pop("PYTHON_OPERATORS_VIRTUAL_ENV_MODE", None)
+    os.environ.update(config["environ"])
+    os.environ["AIRFLOW_HOME"] = root
+    os.environ["AIRFLOW__CORE__DAGS_FOLDER"] = dags
+    os.environ["TMPDIR"] = message["scratch"]
+    tempfile.tempdir = None
+    plugins = os.path.join(root, config["plugins_folder"]) if config["plugins"] else None
+    airflow.place(root, dags, plugins)
+    for folder in (dags, plugins, root):  # appended, as Airflow does: libraries come first
+        if folder and folder not in sys.path:
+            sys.path.append(folder)
+    sys.dont_write_bytecode = True
+    os.chdir(root)
+    gc.enable()
+    gc.set_threshold(100_000, 50, 1000)  # a parse is short, and seldom makes garbage
+
+
+def _parse(airflow: Any, message: dict[str, Any]) -> dict[str, Any]:
+    root, path = message["root"], os.path.join(message["root"], message["file"])
+    witness = trace.Trace(root)
+    dags, errors = airflow.parse(path)
+    opened = witness.stop()
+    found = []
+    for dag in dags:
+        try:
+            own = airflow.serialize(dag)
+            found.append({"document": describe.dag(dag, airflow, root, path), "airflow": own})
+        except Exception as error:
+            errors.append(
+                {
+                    "type": type(error).__name__,
+                    "message": f"DAG {dag.dag_id}: {error}",
+                    "traceback": traceback.format_exc(),
+                }
+            )
+    return {"dags": found, "errors": errors, "opened": opened}

@@ -1,0 +1,166 @@
+"""The tables. What hangs on a commit or a hash is written once and never changed.
+
+`migrations` makes them; a test holds the two to each other.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+REVISION = "0001"
+"""The migration that these tables are the result of."""
+
+Sha = String(40)
+Hash = String(64)
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware time, kept as UTC without a zone, which SQLite and PostgreSQL hold alike."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Aware in, naive UTC to the database."""
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Naive UTC from the database, aware out."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+repositories = Table(
+    "repositories",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(63), nullable=False, unique=True),
+    Column("path", Text, nullable=False),
+    Column("url", Text),
+    Column("dags_folder", Text),
+    Column("env_file", Text),
+    Column("pull_requests", Boolean, nullable=False),
+    Column("created_at", Moment, nullable=False),
+)
+
+environments = Table(
+    "environments",
+    metadata,
+    Column("id", Hash, primary_key=True),
+    Column("family", Hash, nullable=False),
+    Column("engine", String(16), nullable=False),
+    Column("airflow", String(64), nullable=False),
+    Column("python", String(64), nullable=False),
+    Column("providers", Text, nullable=False),  # a JSON object, name -> version
+    Column("env_file", Hash),
+    Column("plugins", Sha),
+    Column("created_at", Moment, nullable=False),
+)
+
+documents = Table(
+    "documents",
+    metadata,
+    Column("dag_hash", Hash, primary_key=True),
+    Column("dag_id", Text, nullable=False),
+    Column("body", Text, nullable=False),  # exactly what was hashed: RFC 8785, UTF-8
+    Column("tasks", Integer, nullable=False),
+    Column("created_at", Moment, nullable=False),
+)
+
+airflow_documents = Table(
+    "airflow_documents",
+    metadata,
+    Column("dag_hash", Hash, ForeignKey("documents.dag_hash"), primary_key=True),
+    Column("environment_id", Hash, ForeignKey("environments.id"), primary_key=True),
+    Column("body", Text, nullable=False),  # Airflow's own JSON of the DAG
+)
+
+codes = Table(
+    "codes",
+    metadata,
+    Column("code_hash", Hash, primary_key=True),
+    Column("files", Text, nullable=False),  # the JSON array of [path, blob id] that was hashed
+)
+
+manifests = Table(
+    "manifests",
+    metadata,
+    Column("hash", Hash, primary_key=True),
+    Column("dags", Integer, nullable=False),
+    Column("errors", Integer, nullable=False),
+)
+
+manifest_dags = Table(
+    "manifest_dags",
+    metadata,
+    Column("manifest_hash", Hash, ForeignKey("manifests.hash"), primary_key=True),
+    Column("dag_id", Text, primary_key=True),
+    Column("file", Text, primary_key=True),  # two files may define one dag_id: both are kept
+    Column("dag_hash", Hash, ForeignKey("documents.dag_hash"), nullable=False),
+    Column("code_hash", Hash, ForeignKey("codes.code_hash"), nullable=False),
+    Column("guesses", Text, nullable=False),  # JSON arrays; what an engine could not know
+    Column("placeholders", Text, nullable=False),
+    Index(None, "dag_id"),
+    Index(None, "dag_hash"),
+)
+
+manifest_errors = Table(
+    "manifest_errors",
+    metadata,
+    Column("manifest_hash", Hash, ForeignKey("manifests.hash"), primary_key=True),
+    Column("file", Text, primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("type", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("traceback", Text, nullable=False),
+    Index(None, "file"),
+)
+
+snapshots = Table(
+    "snapshots",
+    metadata,
+    Column("repository_id", Integer, ForeignKey("repositories.id"), primary_key=True),
+    Column("commit", Sha, primary_key=True),
+    Column("environment_id", Hash, ForeignKey("environments.id"), primary_key=True),
+    Column("tree", Sha, nullable=False),
+    Column("manifest_hash", Hash, ForeignKey("manifests.hash"), nullable=False),
+    Column("indexed_at", Moment, nullable=False),
+    Column("parsed", Integer, nullable=False),
+    Column("seconds", Float, nullable=False),
+    Index(None, "manifest_hash"),
+    Index("ix_snapshots_tree", "repository_id", "tree", "environment_id"),
+)
+
+ref_updates = Table(
+    "ref_updates",
+    metadata,
+    Column("repository_id", Integer, ForeignKey("repositories.id"), primary_key=True),
+    Column("ref", Text, primary_key=True),
+    Column("commit", Sha, nullable=False),
+    Column("at", Moment, nullable=False),
+)

@@ -1,0 +1,167 @@
+"""The demo: a walk through every capability, as commands a person could type; `--check` verifies it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+HERE = Path(__file__).parent
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gitdags"
+GITDAGS = str(Path(sys.executable).with_name("gitdags"))
+
+
+class Demo:
+    """Runs commands as a person would, shows them and their first lines, and counts what is wrong."""
+
+    def __init__(self, home: Path, *, check: bool) -> None:
+        self.check = check
+        self.wrong: list[str] = []
+        self.environ = {**os.environ, "GITDAGS_HOME": str(home)}
+
+    def say(self, text: str) -> None:
+        """A line between the steps."""
+        print(f"\n\033[1m{text}\033[0m" if sys.stdout.isatty() else f"\n{text}", flush=True)
+
+    def run(self, *words: str, lines: int = 12, expect: int = 0) -> str:
+        """Run gitdags, show the command and the first lines it prints; its output."""
+        print(f"\n$ gitdags {shlex.join(words)}", flush=True)
+        done = subprocess.run(
+            [GITDAGS, *words], capture_output=True, text=True, env=self.environ, check=False
+        )
+        output = done.stdout.splitlines()
+        for line in [*done.stderr.splitlines()[:4], *output[:lines]]:
+            print(f"  {line[:150]}")
+        if len(output) > lines:
+            print(f"  … {len(output) - lines} more lines")
+        self.verify(done.returncode == expect, f"{shlex.join(words)} exits {done.returncode}")
+        return done.stdout
+
+    def json(self, *words: str) -> object:
+        """Run gitdags for its JSON, without showing it."""
+        done = subprocess.run(
+            [GITDAGS, "--json", *words],
+            capture_output=True,
+            text=True,
+            env=self.environ,
+            check=False,
+        )
+        return json.loads(done.stdout)
+
+    def verify(self, right: bool, what: str) -> None:
+        """With --check, note what is wrong."""
+        if self.check and not right:
+            self.wrong.append(what)
+            print(f"  WRONG: {what}")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Walk through the steps; 1 where --check found something wrong."""
+    parser = argparse.ArgumentParser(prog="scripts/demo")
+    parser.add_argument("where", nargs="?", metavar="PATH_OR_URL")
+    parser.add_argument("--check", action="store_true")
+    args = parser.parse_args(argv)
+    with tempfile.TemporaryDirectory(prefix="gitdags-demo-") as folder:
+        home = Path(folder) if args.check else CACHE / "demo"
+        demo = Demo(home, check=args.check)
+        if args.where:
+            own(demo, args.where)
+        else:
+            for step in STEPS:
+                step(demo)
+        if args.check:
+            print(f"\n{len(demo.wrong)} wrong" if demo.wrong else "\nall right")
+            return 1 if demo.wrong else 0
+        demo.say("Now it is yours:")
+        print(f"  export GITDAGS_HOME={home} PATH={Path(GITDAGS).parent}:$PATH")
+        print("  gitdags log        gitdags show tutorial --graph        gitdags diff 2.10.5 3.3.2")
+    return 0
+
+
+def own(demo: Demo, where: str) -> None:
+    """The main job on somebody's own repository."""
+    demo.say(f"Your repository: {where}")
+    demo.run("init", where, "--name", "yours")
+    demo.run("-r", "yours", "index", "HEAD")
+    demo.run("-r", "yours", "ls", lines=40)
+    demo.run("-r", "yours", "log", lines=30)
+
+
+def history(demo: Demo) -> None:
+    """Build the real history and index all of it."""
+    demo.say("A real history: the example DAGs of 17 Airflow releases, one commit each")
+    repo = CACHE / "history"
+    if not (repo / ".git").exists():
+        subprocess.run([sys.executable, HERE / "airflow-history", repo], check=True)
+    demo.run("init", str(repo), "--name", "examples")
+    demo.run("index", "--all")
+    again = demo.json("index", "--all")
+    demo.verify(again["commits"] == 17, f"17 commits, not {again['commits']}")
+    demo.verify(again["parsed"] == 0, f"indexing again parses nothing, not {again['parsed']}")
+
+
+def at_a_commit(demo: Demo) -> None:
+    """The DAGs of one release; one of them."""
+    demo.say("The DAGs at any commit, tag or date")
+    demo.run("ls", "--at", "3.3.2", lines=8)
+    listing = demo.json("ls", "--at", "3.3.2")
+    demo.verify(len(listing["dags"]) == 88, f"88 DAGs at 3.3.2, not {len(listing['dags'])}")
+    failing = {error["file"]: error for error in listing["errors"]}
+    demo.verify(
+        set(failing) == {"dags/example_custom_weight.py", "dags/example_workday_timetable.py"},
+        f"two examples want a plugin, found {sorted(failing)}",
+    )
+    demo.run("ls", "--at", "main@{2024-01-01}", lines=6)
+    old = demo.json("ls", "--at", "main@{2024-01-01}")
+    demo.verify(old["commit"] == demo.json("ls", "--at", "2.7.3")["commit"], "2.7.3 ruled that day")
+    demo.say("One DAG: a summary, a drawing, its code, its document")
+    demo.run("show", "example_task_group", "--graph", lines=20)
+    demo.run("show", "tutorial", "--at", "2.10.5", "--code", lines=6)
+    document = demo.json("show", "tutorial")
+    demo.verify(document["schema"] == "gitdags/dag@1", "the document's schema")
+    edges = [edge[:2] for edge in document["edges"]]
+    demo.verify(
+        edges == [["print_date", "sleep"], ["print_date", "templated"]],
+        f"tutorial's edges: {edges}",
+    )
+
+
+def through_history(demo: Demo) -> None:
+    """Log, blame, diff."""
+    demo.say("Through history: what changed when, and who brought it")
+    demo.run("log", "tutorial")
+    versions = [version["change"] for version in demo.json("log", "tutorial")]
+    demo.verify(versions[-1] == "added", f"tutorial was added first, not {versions[-1:]}")
+    demo.verify(set(versions) <= {"added", "structure", "code", "moved"}, f"changes: {versions}")
+    demo.run("blame", "tutorial")
+    demo.say("Two releases compared")
+    demo.run("diff", "2.10.5", "3.3.2", "tutorial")
+    found = demo.json("diff", "3.2.2", "3.3.2")
+    demo.verify("example_retry_policy" in found["added"], "example_retry_policy came with 3.3.2")
+    demo.verify(
+        "example_bash_operator" in found["removed"], "example_bash_operator went with 3.3.2"
+    )
+
+
+def for_ci(demo: Demo) -> None:
+    """Check, export."""
+    demo.say("For CI: does a change import, is it stable, within the budget, without clashes?")
+    demo.run("check", "3.2.2..3.3.2", lines=4)
+    demo.run("check", "2.8.4", "--format", "github", lines=2, expect=1)
+    demo.say("And without FUSE, any commit as plain files")
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder, "dags-of-2.10.5")
+        demo.run("export", "2.10.5", str(target))
+        demo.verify((target / "dags" / "tutorial.py").exists(), "tutorial.py was exported")
+
+
+STEPS: list[Callable[[Demo], None]] = [history, at_a_commit, through_history, for_ci]
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
