@@ -44,7 +44,7 @@ def privileged() -> bool:
 def check(allow_other: bool = False) -> None:
     """Raises NoDevice or MountFailed where a mount cannot succeed, before anything is done."""
     try:
-        os.stat(_DEVICE)  # noqa: PTH116
+        os.stat(_DEVICE)
     except OSError:
         raise NoDevice(
             f"{_DEVICE} is missing: the kernel has no FUSE, or this container was not given it",

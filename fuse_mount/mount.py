@@ -77,7 +77,7 @@ def check(plan: Plan) -> None:
         hint = f"gitdags umount {where}" if kind == device.FSTYPE else f"umount {where}"
         raise BadMountpoint(f"{where} is mounted already ({kind})", hint=hint)
     try:
-        entries = os.listdir(plan.mountpoint)  # noqa: PTH208 - the name is bytes-safe text
+        entries = os.listdir(plan.mountpoint)
     except OSError as error:
         hint = f"mkdir -p {where}" if error.errno == errno.ENOENT else f"ls -ld {where}"
         raise BadMountpoint(f"{where}: {error.strerror}", hint=hint) from None

@@ -90,7 +90,7 @@ def holders(path: str, limit: int = 5) -> list[str]:
 def _use(process: Path, path: str) -> str | None:
     def below(link: Path) -> bool:
         try:
-            target = os.readlink(link)  # noqa: PTH115 - Path.readlink costs twice as much
+            target = os.readlink(link)
         except OSError:
             return False
         return target == path or target.startswith(path.rstrip("/") + "/")

@@ -72,7 +72,7 @@ class RefTree:
         stamp = {}
         for path in known:
             try:
-                stamp[path] = os.stat(path).st_mtime_ns  # noqa: PTH116 - twice as quick as Path
+                stamp[path] = os.stat(path).st_mtime_ns
             except OSError:
                 stamp[path] = 0
         return stamp

@@ -28,6 +28,8 @@ COMMANDS = {
     "diff": "compare the DAGs of two commits: added, removed, changed, and in what",
     "check": "check the DAGs of a commit, or of a range of commits: for CI",
     "export": "write the files of a commit to a new folder, for hosts without FUSE",
+    "mount": "show every ref of every registered repository as a folder, read-only",
+    "umount": "take a mount down",
     "db": "show or upgrade the schema of the store",
     "doctor": "look for faults: in the installation, the store, the repositories",
     "config": "list the settings, their values and where each comes from",

@@ -6,14 +6,12 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from gitdags.errors import UsageError, shown
+from gitdags.errors import GitdagsError, UsageError, shown
 
 if TYPE_CHECKING:
-    from gitdags.cli.context import Context
-
     from fuse_mount.repositories import MountedRepository
-
-HELP = "show every ref of every registered repository as a folder"
+    from gitdags.cli.context import Context
+    from gitdags.model import RegisteredRepository
 
 _GENERIC = frozenset(
     (
@@ -58,9 +56,10 @@ def run(context: Context, args: argparse.Namespace) -> int:
 
     _read_options(args)
 
+    # Called in a process of its own: the catalog's libraries stay out of the server's memory.
     def repositories() -> Sequence[MountedRepository]:
         return [
-            MountedRepository(each.name, str(each.path), each.dags_folder)
+            MountedRepository(each.name, each.path, _dags_folder(context, each))
             for each in context.catalog.repositories()
         ]
 
@@ -81,12 +80,20 @@ def run(context: Context, args: argparse.Namespace) -> int:
     fuse.mount(
         plan,
         repositories,
-        moves=getattr(context.catalog, "moves", None),
         foreground=args.foreground,
         log_file=settings.home / "mount.log",
         note=context.note,
     )
     return 0
+
+
+def _dags_folder(context: Context, repository: RegisteredRepository) -> str:
+    """Where a repository's DAG files are; the setting's answer where it cannot be read just now."""
+    try:
+        return context.catalog.history(repository).dags_folder
+    except GitdagsError:
+        folder = repository.dags_folder
+        return context.settings["dags_folder"] if folder is None else folder
 
 
 def _read_options(args: argparse.Namespace) -> None:
