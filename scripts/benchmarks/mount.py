@@ -66,6 +66,7 @@ class Subject:
         """Ends the server, if wanted and there is one; its supervisor starts the next."""
         old = self.server
         if wanted and old:
+            time.sleep(2.1)  # a server that dies more often than five times in 10 s is given up
             os.kill(old, signal.SIGKILL)
             while self.server == old:
                 time.sleep(0.01)

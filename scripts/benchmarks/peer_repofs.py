@@ -17,13 +17,14 @@ with tempfile.TemporaryDirectory() as temporary, tempfile.TemporaryDirectory() a
     subprocess.run(["git", "clone", "-q", "--no-checkout", repository, cloned], check=True)
     program = Path(sys.executable).with_name("repofs")
     command = [str(program), "--hash-trees", cloned, temporary]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     top = Path(temporary) / "commits-by-hash"
     try:
-        while not top.is_dir() and server.poll() is None:
+        until = time.monotonic() + 20  # it goes to the background before it has mounted
+        while not top.is_dir():
+            if time.monotonic() > until:
+                sys.exit("repofs mounted nothing")
             time.sleep(0.05)
-        if server.poll() is not None:
-            sys.exit(f"repofs: {server.communicate()[1]}")
         seconds = []
         for commit in commits:
             place = top / commit[:2] / commit[2:4] / commit[4:6] / commit

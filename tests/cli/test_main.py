@@ -19,7 +19,8 @@ README = Path(__file__).parent.parent.parent / "README.md"
 
 
 def test_every_command_and_setting_is_in_the_readme_or_the_docs() -> None:
-    docs = README.read_text() + (README.parent / "docs" / "settings.md").read_text()
+    pages = [README, *(README.parent / "docs").glob("*.md")]
+    docs = "".join(page.read_text() for page in pages)
     for command in COMMANDS:
         assert f"gitdags {command}" in docs, command
     for setting in SETTINGS:
