@@ -5,8 +5,8 @@ from __future__ import annotations
 import errno
 import logging
 
+from fuse_mount.faults import Damaged, Gone, TooLong, TooSlow
 from fuse_mount.protocol import NAMES
-from fuse_mount.vfs import Damaged, Gone, TooLong, TooSlow
 
 log = logging.getLogger("gitdags.mount")
 

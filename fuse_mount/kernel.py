@@ -8,27 +8,27 @@ was measured to bring.
 
 from __future__ import annotations
 
-import bisect
 import errno
 import logging
 import os
-import stat
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from struct import Struct
 from time import perf_counter_ns
 
 from fuse_mount import protocol as p
+from fuse_mount.encoder import Encoder
 from fuse_mount.errnos import number_of
 from fuse_mount.lanes import Lane, Request
 from fuse_mount.ledger import Ledger
+from fuse_mount.lifetimes import absence_lifetime
+from fuse_mount.listings import Listings
 from fuse_mount.metrics import Metrics
-from fuse_mount.nodes import Directory, File, Folder, Lost, Node, RefFolder, Root, Submodule
+from fuse_mount.nodes import Node
 from fuse_mount.notifier import Notifier
 from fuse_mount.questions import Answer, Pending, Question
 from fuse_mount.table import Table
-from fuse_mount.vfs import Vfs, absence_lifetime, attribute_lifetime, entry_lifetime
+from fuse_mount.vfs import Vfs
 
 log = logging.getLogger("gitdags.mount")
 
@@ -41,7 +41,6 @@ _MAX_PAGES = 256  # 1 MiB a read
 _KEEP_CACHE, _CACHE_DIR = 2, 8
 _OPEN_KEPT = b"\0" * 8 + _KEEP_CACHE.to_bytes(4, "little") + b"\0" * 4
 _OPENDIR_KEPT = b"\0" * 8 + (_KEEP_CACHE | _CACHE_DIR).to_bytes(4, "little") + b"\0" * 4
-_DIRECTORY_TYPE, _FILE_TYPE = stat.S_IFDIR >> p.DT_SHIFT, stat.S_IFREG >> p.DT_SHIFT
 
 
 class Failure(Exception):
@@ -71,11 +70,10 @@ class Server:
         self.metrics = Metrics(self._gauges)
         self.lock = threading.Lock()
         self._xattr, self._ready = xattr, ready
-        self._owner = os.getuid(), os.getgid()
+        self._encoder = Encoder(vfs)
         self._notifier = Notifier(device, 0)
         self._told: list[int] = []
-        self._listings: OrderedDict[tuple[str, str], list[_Row]] = OrderedDict()
-        self._listed = 0
+        self._listings = Listings(vfs, self._encoder, self._tell)
         self._lanes = {
             topic: Lane(f"lane-{topic}", ask, self._resume)
             for topic in ("repositories", "commit", "content")
@@ -266,21 +264,13 @@ class Server:
 
     def _entry(self, node: Node) -> bytes:
         """The kernel's entry for a node, which counts as telling it."""
-        attributes = self._attributes(node)
+        entry = self._encoder.entry(node)
         self._tell(node)
-        return p.ENTRY.pack(
-            node.id, 0, entry_lifetime(node), attribute_lifetime(node), 0, 0, *attributes
-        )
+        return entry
 
     def _tell(self, node: Node) -> None:
         self.table.hold(node)
         self._told.append(node.id)
-
-    def _attributes(self, node: Node) -> tuple[int, ...]:
-        ino, mode, size, at, ns = self.vfs.attributes(node)
-        uid, gid = self._owner
-        blocks = (size + 511) >> 9
-        return ino, size, blocks, at, at, at, ns, ns, ns, mode, 1, uid, gid, 0, 4_096, 0
 
     def _lookup(self, number: int, body: memoryview) -> bytes:
         parent = self._node(number)
@@ -295,7 +285,7 @@ class Server:
 
     def _getattr(self, number: int, body: memoryview) -> bytes:
         node = self._node(number)
-        return p.ATTR_OUT.pack(attribute_lifetime(node), 0, 0, *self._attributes(node))
+        return self._encoder.answer(node)
 
     def _readlink(self, number: int, body: memoryview) -> bytes:
         target = self.vfs.target(self._node(number))
@@ -317,8 +307,6 @@ class Server:
         _, offset, size = p.READ_IN.unpack_from(body)
         return self.vfs.read(self._node(number), offset, size)
 
-    # ── listings ──────────────────────────────────────────────────────────────────────────────
-
     def _readdirplus(self, number: int, body: memoryview) -> bytes:
         return self._list(number, body, plus=True)
 
@@ -327,77 +315,7 @@ class Server:
 
     def _list(self, number: int, body: memoryview, *, plus: bool) -> bytes:
         _, offset, size = p.READ_IN.unpack_from(body)
-        folder = self._node(number)
-        page = _Page(size, plus)
-        if offset < 1:
-            page.add(number, 1, b".", _DIRECTORY_TYPE, p.NO_ENTRY)
-        if offset < 2:
-            page.add(1, 2, b"..", _DIRECTORY_TYPE, p.NO_ENTRY)
-        if type(folder) is Directory:
-            self._list_commit(folder, max(0, offset - 2), page)
-        elif isinstance(folder, Root | RefFolder | Submodule):
-            self._list_names(folder, offset, page)
-        else:
-            raise Failure(errno.ENOTDIR)
-        return bytes(page.data)
-
-    def _list_commit(self, folder: Directory, first: int, page: _Page) -> None:
-        if first and first >= self.vfs.size(folder):
-            return  # the question whether there is more, asked after every listing
-        listing = self._rows(folder)
-        for index in range(first, len(listing)):
-            name, file, row = listing[index]
-            if not page.fits(name):
-                return
-            if row:
-                if file is not None and page.plus:
-                    self._tell(file)
-                page.data += row if page.plus else row[p.ENTRY.size :]
-                continue
-            node = self.vfs.lookup(folder, name)
-            if node is not None:
-                entry = self._entry(node) if page.plus else b""
-                page.add(node.id, index + 3, name, _DIRECTORY_TYPE, entry)
-
-    def _rows(self, folder: Directory) -> list[_Row]:
-        """A folder's listing, ready but for what differs between commits: the folders in it.
-
-        Kept by tree: a commit shares nearly all of its trees with its neighbours, and 10,000 names
-        are asked for in hundreds of pieces.
-        """
-        key = folder.repository, folder.tree
-        rows = self._listings.get(key)
-        if rows is not None:
-            self._listings.move_to_end(key)
-            return rows
-        rows = []
-        for index, (name, node) in enumerate(self.vfs.listing(folder)):
-            page = _Page(0, plus=True)
-            if type(node) is File:
-                values = entry_lifetime(node), attribute_lifetime(node)
-                entry = p.ENTRY.pack(node.id, 0, *values, 0, 0, *self._attributes(node))
-                page.add(node.id, index + 3, name, node.mode >> p.DT_SHIFT, entry)
-                rows.append((name, node, bytes(page.data)))
-            elif type(node) is Lost:
-                page.add(node.id, index + 3, name, _FILE_TYPE, p.NO_ENTRY)
-                rows.append((name, None, bytes(page.data)))
-            else:
-                rows.append((name, None, b""))
-        self._listings[key] = rows
-        self._listed += len(rows)
-        while self._listed > _ROWS and len(self._listings) > 1:
-            self._listed -= len(self._listings.popitem(last=False)[1])
-        return rows
-
-    def _list_names(self, folder: Folder, offset: int, page: _Page) -> None:
-        """Refs and repositories: names only, as whatever is told of them does not last."""
-        if type(folder) is Root and offset == 0:
-            self.vfs.refresh()
-        names = self.vfs.names(folder)
-        for number, name, mode in names[bisect.bisect_right(names, (offset, b"\xff" * 256)) :]:
-            if not page.fits(name):
-                return
-            page.add(number, number, name, mode >> p.DT_SHIFT, p.NO_ENTRY)
+        return self._listings.page(self._node(number), offset, size, plus=plus)
 
     # ── extended attributes ───────────────────────────────────────────────────────────────────
 
@@ -420,38 +338,13 @@ class Server:
     def _gauges(self) -> dict[str, float]:
         return {
             "nodes": len(self.table),
-            "blob_cache_hits": self.vfs.hits["blob"],
-            "blob_cache_misses": self.vfs.hits["blob_missed"],
+            "blob_cache_hits": self.vfs.blobs.hits,
+            "blob_cache_misses": self.vfs.blobs.misses,
             "repositories": len(self.vfs.shelf.names()),
         }
 
 
 _UNIQUE = Struct("=Q")
-_Row = tuple[bytes, File | None, bytes]
-"""Name, the file if it is one, and its whole directory entry; empty for folders."""
-_ROWS = 20_000  # rows kept; about 450 bytes each
-
-
-class _Page:
-    """One answer to READDIR or READDIRPLUS: entries up to the size asked for."""
-
-    __slots__ = ("data", "plus", "room")
-
-    def __init__(self, size: int, plus: bool) -> None:
-        self.data = bytearray()
-        self.plus, self.room = plus, size
-
-    def fits(self, name: bytes) -> bool:
-        """Whether an entry of that name still has room."""
-        length = (len(name) + 7 & ~7) + p.DIRENT.size + (p.ENTRY.size if self.plus else 0)
-        return len(self.data) + length <= self.room
-
-    def add(self, number: int, after: int, name: bytes, kind: int, entry: bytes) -> None:
-        """Appends an entry; ``after`` is the offset that goes on behind it."""
-        if self.plus:
-            self.data += entry
-        self.data += p.DIRENT.pack(number, after, len(name), kind)
-        self.data += name + b"\0" * (-len(name) & 7)
 
 
 def _sized(value: bytes, size: int) -> bytes:

@@ -21,6 +21,8 @@ NAME_MAX = 255
 _SHORT = (b"refs/heads/", b"refs/tags/", b"refs/remotes/")
 _OWN = b"refs/gitdags/"  # keep refs: one per stamped commit, for Git's eyes only
 _SHA = re.compile(rb"[0-9a-f]{40}")
+_PLACES = ("{}", "refs/{}", "refs/tags/{}", "refs/heads/{}", "refs/remotes/{}")
+_ABBREVIATED = re.compile(r"(?:.+-g)?[0-9a-fA-F]{4,40}")
 _RACY = 50_000_000  # ns; two changes within one tick of the file system's clock look like one
 
 
@@ -128,3 +130,21 @@ def _enter(folders: dict[bytes, dict[bytes, bool]], name: bytes, *, top: bool) -
         folder = folders.setdefault(parent, {})
         is_ref = depth == len(parts) - 1
         folder[parts[depth]] = folder.get(parts[depth], False) or is_ref
+
+
+def exact(git: Repository, name: str) -> str | None:
+    """The commit of a ref by this very name, in git's order of places."""
+    for place in _PLACES:
+        full = place.format(name)
+        if place == "{}" and not (name.startswith("refs/") or re.fullmatch("[A-Z_]+", name)):
+            continue  # a plain file in the git directory is no ref
+        commit = git.ref(full)
+        if commit is not None:
+            return commit
+    return None
+
+
+def may_be_expression(rev: str) -> bool:
+    """Whether a name that is no ref may still lead to a commit: ``HEAD~3``, an abbreviated SHA."""
+    last = rev.rpartition("/")[2]
+    return bool(set("~^@") & set(last)) or _ABBREVIATED.fullmatch(last) is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 
+from fuse_mount.faults import Damaged
 from fuse_mount.ledger import Full, Ledger
 from fuse_mount.nodes import (
     Alias,
@@ -17,7 +18,6 @@ from fuse_mount.nodes import (
     Root,
     Submodule,
 )
-from fuse_mount.vfs import Damaged
 
 log = logging.getLogger("gitdags.mount")
 

@@ -17,10 +17,11 @@ import logging
 import os
 import re
 import stat
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, TypeVar, cast
 
+from fuse_mount.blobs import Blobs
+from fuse_mount.faults import Damaged, Gone, TooLong, TooSlow
 from fuse_mount.nodes import (
     Alias,
     Directory,
@@ -37,7 +38,7 @@ from fuse_mount.nodes import (
     file_time,
 )
 from fuse_mount.questions import NO_ANSWER, Answer, Pending, Question
-from fuse_mount.refs import NAME_MAX
+from fuse_mount.refs import NAME_MAX, exact, may_be_expression
 from fuse_mount.repositories import MountedRepository, Opened, Shelf, Unavailable
 from gitdags.errors import GitdagsError
 from gitdags.git import MissingObject, Repository, is_sha
@@ -46,66 +47,14 @@ from gitdags.model import MODE_EXECUTABLE, MODE_LINK, MODE_SUBMODULE, MODE_TREE,
 log = logging.getLogger("gitdags.mount")
 T = TypeVar("T")
 
-FOREVER = 1 << 30
-SOON = 1
-"""Seconds that an answer may be wrong after a repository was registered or its DAG folder moved."""
-
 _LISTINGS = 16  # folders of refs kept ready; a listing of 60,000 is asked for in 2,500 pieces
 
 LINK_MAX = 4_095
 """Bytes of a link's target: the kernel reads one page."""
 
-_PLACES = ("{}", "refs/{}", "refs/tags/{}", "refs/heads/{}", "refs/remotes/{}")
-_EXPRESSION = re.compile(r"[~^@]|[0-9a-fA-F]{4,40}|.+-g[0-9a-fA-F]{4,40}")
 _DIR, _LINK = stat.S_IFDIR | 0o555, stat.S_IFLNK | 0o777
 _MODES = {MODE_LINK: _LINK, MODE_EXECUTABLE: stat.S_IFREG | 0o555}
 _REGULAR = stat.S_IFREG | 0o444
-
-
-_ENTRY_LIFETIMES = {Directory: FOREVER, File: FOREVER, Submodule: SOON, Alias: SOON}
-_ATTRIBUTE_LIFETIMES = _ENTRY_LIFETIMES | {Submodule: FOREVER, Alias: FOREVER, Root: SOON}
-
-
-def entry_lifetime(node: Node) -> int:
-    """Seconds for which a name leads to this node. What hangs on a ref is asked for anew each time."""
-    if type(node) is RefFolder:
-        return 0 if node.prefix else SOON
-    return _ENTRY_LIFETIMES.get(type(node), 0)
-
-
-def attribute_lifetime(node: Node) -> int:
-    """Seconds for which a node's attributes hold.
-
-    Those of the root and of a repository's folder are needed for every path below them, and asking
-    made a 4 kB read 16 times slower. The price: a new name is found at once, but may be missing
-    from a listing for SOON.
-    """
-    if type(node) is RefFolder:
-        return 0 if node.prefix else SOON
-    return _ATTRIBUTE_LIFETIMES.get(type(node), 0)
-
-
-def absence_lifetime(parent: Node, name: bytes) -> int:
-    """Seconds for which a name that leads nowhere goes on doing so."""
-    if type(parent) is Directory:
-        return SOON if parent.depth == 0 and name == b"dags" else FOREVER
-    return 0
-
-
-class Damaged(Exception):
-    """An object that should be in the repository is not, or the repository cannot be read."""
-
-
-class Gone(Exception):
-    """The commit under an open folder has been pruned."""
-
-
-class TooSlow(Exception):
-    """A revision expression whose commit was not found in time."""
-
-
-class TooLong(Exception):
-    """A name or a link's target that is longer than a path may have."""
 
 
 class Attributes(NamedTuple):
@@ -129,13 +78,10 @@ class Vfs:
         self.shelf = shelf
         self.root = Root()
         self._salts: dict[str, int] = {}
-        self._blob_memory = blob_memory
-        self._blobs: OrderedDict[str, bytes] = OrderedDict()
-        self._blob_bytes = 0
+        self.blobs = Blobs(blob_memory)
         self._answers: dict[Question, Answer] = {}
         self._names: dict[int, tuple[object, list[tuple[int, bytes, int]]]] = {}
         self._said: set[str] = set()
-        self.hits = {"blob": 0, "blob_missed": 0}
 
     # ── questions ─────────────────────────────────────────────────────────────────────────────
 
@@ -202,7 +148,7 @@ class Vfs:
         if not parent.prefix and is_sha(rev):
             return self._lookup_object(opened, parent, rev)
         link = RefLink(derived(b"rev", parent.id, name), parent.repository, whole)
-        if _exact(opened.git, rev) is not None:
+        if exact(opened.git, rev) is not None:
             return link
         if self._ref_folder(opened, whole) is not None:
             return RefFolder(derived(b"refs", parent.id, name), parent.repository, whole)
@@ -228,13 +174,10 @@ class Vfs:
         rev = link.rev.decode()
         if is_sha(rev):
             return opened.git.peel(rev)
-        exact = _exact(opened.git, rev)
-        if exact is not None:
-            return exact
-        last = rev.rpartition("/")[2]
-        if not (
-            _EXPRESSION.search(last) if set("~^@") & set(last) else _EXPRESSION.fullmatch(last)
-        ):
+        found = exact(opened.git, rev)
+        if found is not None:
+            return found
+        if not may_be_expression(rev):
             return None  # most names that are asked for in vain: .git, __init__.py
         answer = self._ask(Question("commit", opened.known.name, rev))
         if answer is NO_ANSWER:
@@ -372,13 +315,10 @@ class Vfs:
         """
         if type(node) is not File:
             raise IsADirectoryError
-        data = self._blobs.get(node.oid)
+        data = self.blobs.get(node.oid)
         if data is not None:
-            self._blobs.move_to_end(node.oid)
-            self.hits["blob"] += 1
             return data[offset : offset + size]
-        self.hits["blob_missed"] += 1
-        if node.size > self._blob_memory:
+        if node.size > self.blobs.limit:
             copy = self._ask(Question("content", node.repository, node.oid))
             if copy is NO_ANSWER:
                 raise Damaged
@@ -386,14 +326,8 @@ class Vfs:
         data = self._read(self._opened(node.repository), lambda git: git.blob(node.oid))
         if offset == 0 and size >= len(data):  # the kernel keeps it; it will not be asked for again
             return data
-        self._keep(node.oid, data)
+        self.blobs.keep(node.oid, data)
         return data[offset : offset + size]
-
-    def _keep(self, oid: str, data: bytes) -> None:
-        self._blobs[oid] = data
-        self._blob_bytes += len(data)
-        while self._blob_bytes > self._blob_memory:
-            self._blob_bytes -= len(self._blobs.popitem(last=False)[1])
 
     def details(self, node: Node) -> dict[bytes, bytes]:
         """Extended attributes: where in Git a node comes from."""
@@ -445,18 +379,6 @@ class Vfs:
                 self._said.clear()
             self._said.add(error.message)
             log.error("%s: %s", repository, error.message)
-
-
-def _exact(git: Repository, name: str) -> str | None:
-    """The commit of a ref by this very name, in git's order of places."""
-    for place in _PLACES:
-        full = place.format(name)
-        if place == "{}" and not (name.startswith("refs/") or re.fullmatch("[A-Z_]+", name)):
-            continue  # a plain file in the git directory is no ref
-        commit = git.ref(full)
-        if commit is not None:
-            return commit
-    return None
 
 
 def _text(name: bytes) -> str | None:

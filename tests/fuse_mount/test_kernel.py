@@ -14,9 +14,10 @@ import pytest
 from fuse_mount import protocol as p
 from fuse_mount.kernel import Server
 from fuse_mount.ledger import Ledger
+from fuse_mount.lifetimes import FOREVER
 from fuse_mount.questions import NO_ANSWER, Answer, Question
 from fuse_mount.repositories import MountedRepository, Shelf
-from fuse_mount.vfs import FOREVER, Vfs
+from fuse_mount.vfs import Vfs
 
 from .conftest import Git
 

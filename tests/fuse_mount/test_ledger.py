@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fuse_mount.faults import Damaged
 from fuse_mount.ledger import ASIDE, Full, Ledger
 from fuse_mount.nodes import File, Submodule, derived, file_id, file_time
 from fuse_mount.table import Table
-from fuse_mount.vfs import Damaged
 
 
 def _again(ledger: Ledger) -> Ledger:

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
+from fuse_mount.faults import Damaged, TooLong
 from fuse_mount.nodes import Alias, Directory, File, RefFolder, RefLink, Submodule
 from fuse_mount.questions import Pending, Question
 from fuse_mount.repositories import MountedRepository, Shelf
-from fuse_mount.vfs import Damaged, TooLong, Vfs
+from fuse_mount.vfs import Vfs
 
 from .conftest import Git
 
@@ -166,8 +167,8 @@ def test_memory_for_files_is_bounded(git: Git) -> None:
     for n in range(20):
         node = walk(vfs, "repo", sha, f"f{n}")
         assert vfs.read(node, 100, 10) == bytes([n]) * 10  # type: ignore[arg-type]  # a node
-    assert vfs._blob_bytes <= 1_000
-    assert sum(map(len, vfs._blobs.values())) == vfs._blob_bytes
+    assert vfs.blobs.size <= 1_000
+    assert sum(map(len, vfs.blobs._blobs.values())) == vfs.blobs.size
     big = git.files({"big": b"x" * 1_001})
     with pytest.raises(Pending):
         vfs.read(walk(vfs, "repo", big, "big"), 0, 10)  # type: ignore[arg-type]  # a node
