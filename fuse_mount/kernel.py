@@ -130,7 +130,8 @@ class Server:
         elif opcode == p.INIT:
             self._init(unique, body)
         else:
-            self._answer(opcode, unique, node, body)
+            with self.lock:
+                self._answer(opcode, unique, node, body)
         self.metrics.record(opcode, perf_counter_ns() - start)
         surplus = self.table.surplus()
         if surplus:
@@ -139,16 +140,15 @@ class Server:
             self._notifier.release(nodes)
 
     def _answer(self, opcode: int, unique: int, node: int, body: memoryview) -> None:
-        with self.lock:
-            try:
-                data = self._data(opcode, node, body)
-            except Failure as failure:
-                self.metrics.errors[failure.number] += 1
-                self._send(p.failed(unique, failure.number))
-                return
-            except Pending as pending:
-                self._put_aside(Request(opcode, unique, node, bytes(body)), pending.question)
-                return
+        """Answers one request, or puts it aside. The lock is the caller's to hold."""
+        try:
+            data = self._data(opcode, node, body)
+        except Failure as failure:
+            self.metrics.errors[failure.number] += 1
+            self._send(p.failed(unique, failure.number))
+        except Pending as pending:
+            self._put_aside(Request(opcode, unique, node, bytes(body)), pending.question)
+        else:
             self._send(p.ok(unique, len(data)), data)
 
     def _data(self, opcode: int, node: int, body: memoryview) -> bytes:
@@ -188,10 +188,11 @@ class Server:
         self._lanes[question.topic].put(request, question)
 
     def _resume(self, request: Request, question: Question, answer: Answer) -> None:
+        """Answers a request put aside; in the lane's thread, while the serving thread waits."""
         with self.lock:
+            with self.vfs.knowing(question, answer):
+                self._answer(request.opcode, request.unique, request.node, memoryview(request.body))
             self.ledger.taken_up(request.unique)
-        with self.vfs.knowing(question, answer):
-            self._answer(request.opcode, request.unique, request.node, memoryview(request.body))
 
     # ── requests without an answer ────────────────────────────────────────────────────────────
 

@@ -321,3 +321,20 @@ def test_the_alias_of_the_dag_folder(kernel: Kernel, top: int, git: Git) -> None
     assert own[6 + 9] & 0o170000 == 0o040000
     without = git.files({"x": b"1"}).encode()
     assert kernel.lookup(kernel.path(b"repo", without), b"dags")[0] == 0
+
+
+def test_an_answer_is_at_hand_only_while_no_other_request_is_served(
+    kernel: Kernel, git: Git, answers: dict[str, Answer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The serving thread once saw an answer that was gone when it took it: EIO."""
+    kernel.init()
+    answers["HEAD~0"] = git.text("rev-parse", "main")
+    knowing, held = kernel.server.vfs.knowing, []
+
+    def watched(question: Question, answer: Answer) -> object:
+        held.append(kernel.server.lock.locked())
+        return knowing(question, answer)
+
+    monkeypatch.setattr(kernel.server.vfs, "knowing", watched)
+    kernel.lookup(kernel.path(b"repo"), b"HEAD~0")
+    assert held == [True]
