@@ -70,9 +70,9 @@ def normalise(described: Mapping[str, Any], replace: Sequence[tuple[str, str]]) 
     for task in data["tasks"]:
         for name in ("upstream", "downstream", "template_fields"):
             task[name] = _unordered(task[name])
-    data["tasks"].sort(key=lambda task: canonical(task["task_id"]))
-    data["groups"].sort(key=lambda group: canonical(group["group_id"]))
-    data["edges"].sort(key=canonical)
+    data["tasks"].sort(key=lambda task: _order(task["task_id"]))
+    data["groups"].sort(key=lambda group: _order(group["group_id"]))
+    data["edges"].sort(key=lambda edge: [_order(part) for part in edge])
     return data  # type: ignore[no-any-return]  # a dict goes in, so a dict comes out
 
 
@@ -95,8 +95,14 @@ def without_sources(value: Json) -> Json:
 
 def _unordered(values: Sequence[Json]) -> list[Json]:
     """A list whose order means nothing: sorted, each value once."""
-    by_text = {canonical(value): value for value in values}
-    return [by_text[text] for text in sorted(by_text)]
+    by_order = {_order(value): value for value in values}
+    return [by_order[order] for order in sorted(by_order)]
+
+
+def _order(value: Json) -> tuple[bool, str]:
+    """Strings by code point, after null, and with what became no string by its JSON."""
+    text = value if isinstance(value, str) else canonical(value).decode()
+    return value is not None, text
 
 
 class _Normaliser:
