@@ -24,7 +24,7 @@ from typing import Any
 
 from gitdags import config, export, git
 from gitdags.comparison import Comparer
-from gitdags.errors import GitdagsError, shown
+from gitdags.errors import GitdagsError, quoted, shown
 from gitdags.history import History, IndexReport, Progress, display
 from gitdags.model import (
     Blamed,
@@ -42,6 +42,7 @@ from gitdags.model import (
     StoredEnvironment,
 )
 from gitdags.registry import Registry
+from gitdags.serialize.pool import NoAirflow
 from gitdags.store import Store
 from gitdags.timeline import Timeline
 
@@ -249,13 +250,13 @@ class Catalog:
                 body = self.timeline(repo).json(rows[0].dag_hash)
                 return ShownDocument(body, rows[0], commit.sha, stale_from=older.sha)
             raise NoSuchDag(
-                f"{shown(dag_id)!r} is not in {commit.sha[:12]}; it last was in "
+                f"{quoted(dag_id)} is not in {commit.sha[:12]}; it last was in "
                 f"{older.sha[:12]} ({shown(older.subject, 50)})",
                 hint=f"gitdags show {shown(dag_id)} --at {older.sha[:12]}",
             )
         close = difflib.get_close_matches(dag_id, [row.dag_id for row in listing.dags], 1)
         raise NoSuchDag(
-            f"there is no DAG {shown(dag_id)!r} at {commit.sha[:12]}",
+            f"there is no DAG {quoted(dag_id)} at {commit.sha[:12]}",
             hint=f"gitdags show {close[0]} --at {_typed(rev)}"
             if close
             else f"gitdags ls --at {_typed(rev)}",
@@ -284,16 +285,26 @@ class Catalog:
         found = opened.follow(commit.tree, path.encode("utf-8", "surrogateescape"))
         if found is None or not found[1].is_file:
             raise NoSuchFile(
-                f"there is no file {shown(path)!r} at {commit.sha[:12]}",
+                f"there is no file {quoted(path)} at {commit.sha[:12]}",
                 hint=f"git ls-tree -r --name-only {commit.sha[:12]}",
             )
         return opened.blob(found[1].oid)
 
-    def export(self, repo: RegisteredRepository, rev: str, folder: Path) -> tuple[str, int]:
-        """(commit, entries) of the tree written to a new folder. Raises CannotExport."""
-        opened = self.opened(repo)
+    def export(
+        self, repo: RegisteredRepository, rev: Revision, folder: Path
+    ) -> tuple[str, int, list[str]]:
+        """(commit, files written, paths left out) of the tree put in a new folder.
+
+        Raises CannotExport.
+        """
         commit = self.commit(repo, rev)
-        return commit.sha, export.write(opened, commit.tree, folder)
+        written, left_out = export.write(self.opened(repo), commit.tree, folder)
+        return commit.sha, written, [display(path) for path in left_out]
+
+    def left_out(self, repo: RegisteredRepository, rev: Revision) -> list[str]:
+        """The paths of a commit that are not shown anywhere: names no file system may see."""
+        tree = self.commit(repo, rev).tree
+        return [display(path) for path in self.opened(repo).dropped(tree)]
 
     # ── history ───────────────────────────────────────────────────────────────────────────
 
@@ -320,7 +331,7 @@ class Catalog:
         if found is None:
             close = difflib.get_close_matches(dag_id or "", self.dag_ids(repo), 1)
             raise NoSuchDag(
-                f"no DAG {shown(dag_id or '')!r} was ever seen in the indexed history of {shown(rev)}",
+                f"no DAG {quoted(dag_id or '')} was ever seen in the indexed history of {shown(rev)}",
                 hint=f"gitdags log {close[0]}" if close else "gitdags index --all",
             )
         return found
@@ -351,7 +362,7 @@ class Catalog:
         left, right, notes = self._both(repo, (a, old), (b, new), parse)
         if dag_id is not None and not any(r.dag_id == dag_id for r in (*left.dags, *right.dags)):
             raise NoSuchDag(
-                f"neither {a.sha[:12]} nor {b.sha[:12]} has a DAG {shown(dag_id)!r}",
+                f"neither {a.sha[:12]} nor {b.sha[:12]} has a DAG {quoted(dag_id)}",
                 hint=f"gitdags diff {shown(old)} {shown(new)}",
             )
         timeline = self.timeline(repo)
@@ -381,14 +392,24 @@ class Catalog:
     def _environment(
         self, repo: RegisteredRepository, commit: Commit, rev: Revision, parse: bool
     ) -> StoredEnvironment:
-        """What a commit is shown in: an exact engine first, then the newest; parsed if it must be."""
+        """What a commit is shown in: an exact engine first, then the newest; parsed if it must be.
+
+        Only environments that the settings in force ask for; where nothing can be parsed, any.
+        """
+        history = self.history(repo)
         known = self._store.environments_of(repo, commit.sha)
-        if not known:
-            if not parse:
-                raise _not_indexed(rev)
-            self.history(repo).index([commit])
-            known = self._store.environments_of(repo, commit.sha)
-        return known[0]
+        fitting = [environment for environment in known if history.fits(environment)]
+        if fitting:
+            return fitting[0]
+        if not parse:
+            raise _not_indexed(rev)
+        try:
+            history.index([commit])
+        except NoAirflow:
+            if not known:
+                raise
+            return known[0]
+        return next(e for e in self._store.environments_of(repo, commit.sha) if history.fits(e))
 
     def _both(
         self,
@@ -399,8 +420,12 @@ class Catalog:
     ) -> tuple[Listing, Listing, list[str]]:
         """The listings of two commits in environments that may be compared, and what to note."""
         sides = (a, b)
+        history = self.history(repo)
         for attempt in (False, True):
-            known = [self._store.environments_of(repo, commit.sha) for commit, _ in sides]
+            known = [
+                [e for e in self._store.environments_of(repo, commit.sha) if history.fits(e)]
+                for commit, _ in sides
+            ]
             for left in known[0]:
                 for right in known[1]:
                     if left.family == right.family:
@@ -413,10 +438,16 @@ class Catalog:
                         notes = []
                         if left.plugins != right.plugins:
                             notes.append("the repository's plugins differ between the two")
+                        failing = [{e.file for e in each.errors} for each in listings if each]
+                        both = len(failing[0] & failing[1])
+                        if both:
+                            files = "1 file fails" if both == 1 else f"{both:,} files fail"
+                            notes.append(f"{files} at both commits and cannot be compared")
                         return listings[0], listings[1], notes
             if attempt or not parse:
                 break
-            self.history(repo).index([a[0], b[0]])
+            history.index([a[0]])
+            history.index([b[0]])
         missing = next((rev for (_, rev), e in zip(sides, known, strict=True) if not e), None)
         if missing is not None:
             raise _not_indexed(missing)

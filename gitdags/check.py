@@ -129,6 +129,11 @@ def _unstable(
     for parsed in history.parse(commit, hash_seed=_OTHER_SEED, only=set(files)):
         for document in parsed.documents:
             again[_Key(document.dag_id, parsed.file)] = parsed
+    first_keys = {_Key(row.dag_id, row.file) for row in rows}
+    known = {_Key(row.dag_id, row.file) for row in catalog.dags(repo, commit.sha).dags}
+    for key in sorted(again.keys() - first_keys - known, key=lambda k: (k.file, k.dag_id)):
+        message = f"{key.dag_id} is there in a second parse only"
+        yield Finding("unstable", key.file, message, key.dag_id)
     for row in rows:
         parsed_again = again.get(_Key(row.dag_id, row.file))
         if parsed_again is None:

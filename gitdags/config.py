@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gitdags.errors import GitdagsError, shown
+from gitdags.errors import GitdagsError, quoted, shown
 
 
 class BadSetting(GitdagsError):
@@ -164,7 +164,7 @@ class Settings:
         self._project, self._user = dict(project or {}), dict(user or {})
         for name in self._flags:
             if name not in _BY_NAME:
-                raise BadSetting(f"there is no setting {shown(name)!r}", hint="gitdags config")
+                raise BadSetting(f"there is no setting {quoted(name)}", hint="gitdags config")
 
     def with_project(self, project: Mapping[str, Any]) -> Settings:
         """The same, with what a repository's own pyproject.toml says beneath flags and environment."""
@@ -189,7 +189,7 @@ class Settings:
             return _BY_NAME[name].parse(text)
         except ValueError as error:
             where = _BY_NAME[name].env if source == "environment" else f"{source} setting {name}"
-            raise BadSetting(f"{where}: {shown(text)!r} {error}", hint="gitdags config") from None
+            raise BadSetting(f"{where}: {quoted(text)} {error}", hint="gitdags config") from None
 
     @property
     def home(self) -> Path:
@@ -251,7 +251,7 @@ def _read_user(path: Path) -> dict[str, Any]:
         raise BadSetting(f"{path}: {shown(str(error))}", hint=f"cat {path}") from None
     for name in table:
         if name not in _BY_NAME:
-            raise BadSetting(f"{path}: there is no setting {shown(name)!r}", hint="gitdags config")
+            raise BadSetting(f"{path}: there is no setting {quoted(name)}", hint="gitdags config")
     return table
 
 

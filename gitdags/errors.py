@@ -21,6 +21,11 @@ class UsageError(GitdagsError):
     exit_code = 2
 
 
+def quoted(text: str | bytes, limit: int = 80) -> str:
+    """The same between quotation marks."""
+    return f"'{shown(text, limit)}'"
+
+
 def shown(text: str | bytes, limit: int = 80) -> str:
     """What a user typed or a repository holds, fit for one line of an error message.
 

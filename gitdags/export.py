@@ -16,8 +16,10 @@ class CannotExport(GitdagsError):
     """The folder to export to is in use, or cannot be written."""
 
 
-def write(repo: Repository, tree: str, folder: Path) -> int:
-    """Write a tree to ``folder``, absent or empty before; the number of files written.
+def write(repo: Repository, tree: str, folder: Path) -> tuple[int, list[bytes]]:
+    """Write a tree to ``folder``, absent or empty before.
+
+    (files written, paths left out: names no file system may see, or this one cannot hold).
 
     Raises CannotExport, TreeTooLarge or MissingObject, and leaves nothing half-written.
     """
@@ -32,14 +34,15 @@ def write(repo: Repository, tree: str, folder: Path) -> int:
     except OSError as error:
         raise _cannot(folder, error) from None
     try:
-        written = Checkout(repo, aside).move(tree)
-        aside.chmod(0o755)
-        os.replace(aside, folder)  # takes the place of an empty folder, of nothing else
+        checkout = Checkout(repo, aside)
+        written = checkout.move(tree) - len(checkout.skipped)
+        # Takes the place of an empty folder, of nothing else.
+        os.replace(checkout.folder, folder)
     except OSError as error:
         raise _cannot(folder, error) from None
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return written
+    return written, sorted([*checkout.skipped, *repo.dropped(tree)])
 
 
 def _cannot(folder: Path, error: OSError) -> CannotExport:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import tempfile
+import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from gitdags import git, scratch
 from gitdags.checkout import Checkout
 from gitdags.config import Settings
 from gitdags.git import Repository
-from gitdags.model import Commit, ParseFailure, RegisteredRepository
+from gitdags.model import Commit, ParseFailure, RegisteredRepository, StoredEnvironment
 from gitdags.serialize import document
 from gitdags.serialize.discovery import DagFile, Discovery, Layout
 from gitdags.serialize.environment import (
@@ -23,7 +25,7 @@ from gitdags.serialize.environment import (
     probe,
     read_env_file,
 )
-from gitdags.serialize.pool import Limits, Outcome, Pool, Request, Surroundings
+from gitdags.serialize.pool import WORKER, Limits, Outcome, Pool, Request, Surroundings
 from gitdags.store import Snapshot, Store
 
 
@@ -37,6 +39,8 @@ class IndexReport:
     documents_new: int = 0
     errors: int = 0
     seconds: float = 0.0
+    skipped: tuple[tuple[str, str], ...] = ()
+    """(commit, reason) of those whose trees cannot be read"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +76,7 @@ class History:
         self.python: str = settings["python"] or default_python()
         self._variables = read_env_file(Path(registered.env_file)) if registered.env_file else {}
         self._base: Environment | None = None
+        self._cache = settings.home / "cache" / "environments.json"
 
     @property
     def dags_folder(self) -> str:
@@ -83,11 +88,35 @@ class History:
         folder: str = self.settings["dags_folder"] if text else ""
         return folder
 
+    @property
+    def layout(self) -> str:
+        """Hash of the settings that decide which files are parsed, and with what around them."""
+        names = ["ignore_syntax", "safe_mode", "plugins"]
+        if self.settings["plugins"]:
+            names.append("plugins_folder")
+        told = {name: self.settings[name] for name in names} | {"dags_folder": self.dags_folder}
+        return document.digest(document.canonical(told))
+
+    def fits(self, environment: StoredEnvironment) -> bool:
+        """Whether what was parsed in an environment is what the settings in force ask for.
+
+        Another version of Airflow or Python is no reason to parse again, unless an interpreter was
+        asked for in so many words.
+        """
+        if (environment.layout, environment.env_file) != (self.layout, env_hash(self._variables)):
+            return False
+        if self.settings.origin("python")[1] != "flag":
+            return True
+        wanted = probe(self.python, self._cache)
+        return (environment.airflow, environment.python) == (wanted.airflow, wanted.python)
+
     def environment(self, commit: Commit) -> Environment:
         """What this commit would be parsed in now. Raises NoAirflow."""
         if self._base is None:
-            found = probe(self.python, self.settings.home / "cache" / "environments.json")
-            self._base = dataclasses.replace(found, env_file=env_hash(self._variables))
+            found = probe(self.python, self._cache)
+            self._base = dataclasses.replace(
+                found, env_file=env_hash(self._variables), layout=self.layout
+            )
         if not self.settings["plugins"]:
             return self._base
         plugins = self.repo.follow(commit.tree, self.settings["plugins_folder"].encode())
@@ -104,8 +133,9 @@ class History:
     ) -> IndexReport:
         """Parse what the store lacks of these commits. Each is stored whole or not at all.
 
-        A commit whose tree another one has already shown is stored without parsing. Raises
-        NoAirflow, StoreUnavailable, TreeTooLarge or MissingObject; what was stored stays.
+        A commit whose tree another one has already shown is stored without parsing. Of several
+        commits, one whose tree cannot be read is skipped and reported. Raises NoAirflow,
+        StoreUnavailable, TreeTooLarge, CorruptObject or MissingObject; what was stored stays.
         """
         began = time.monotonic()
         report = IndexReport(commits=len(commits))
@@ -128,40 +158,43 @@ class History:
             for file in self._discovery(environment).find(commit.tree).files
             if only is None or display(file.path) in only
         ]
-        with tempfile.TemporaryDirectory(prefix="gitdags-tree-") as folder:
-            checkout = Checkout(self.repo, Path(folder, "repo"), bytecode=False)
-            checkout.move(commit.tree)
-            with self._pool(hash_seed, len(files)) as pool:
-                yield from self._parse(pool, Path(folder, "repo"), commit, environment, files)
+        with self._checkout() as checkout, self._pool(hash_seed, len(files)) as pool:
+            yield from self._parse(pool, checkout, commit, environment, files)
 
     # ── one run ───────────────────────────────────────────────────────────────────────────
 
     def _run(self, todo: Sequence[Commit]) -> Iterator[IndexReport]:
         """Index each commit; one report a commit."""
         discovery = self._discovery(self.environment(todo[0]))
-        pool: Pool | None = None
-        try:
-            with tempfile.TemporaryDirectory(prefix="gitdags-tree-") as folder:
-                root = Path(folder, "repo")
-                checkout = Checkout(self.repo, root, bytecode=False)
-                for commit in todo:
+        with ExitStack() as stack:
+            tools: tuple[Pool, Checkout] | None = None
+            for commit in todo:
+                try:
                     environment = self.environment(commit)
                     if self.store.share(self.registered, commit.sha, commit.tree, environment):
-                        found = discovery.find(commit.tree)
-                        yield IndexReport(reused=len(found.files))
+                        yield IndexReport(reused=len(discovery.find(commit.tree).files))
                         continue
-                    if pool is None:
-                        pool = self._pool("0", 0)
-                    checkout.move(commit.tree)
-                    yield self._index_one(pool, root, commit, environment, discovery)
+                    if tools is None:
+                        pool = stack.enter_context(self._pool("0", 0))
+                        tools = pool, stack.enter_context(self._checkout())
+                    yield self._index_one(*tools, commit, environment, discovery)
+                except (git.TreeTooLarge, git.CorruptObject, git.MissingObject) as error:
+                    if len(todo) == 1:
+                        raise
+                    yield IndexReport(skipped=((commit.sha, error.message),))
+
+    @contextmanager
+    def _checkout(self) -> Iterator[Checkout]:
+        place = scratch.make("tree")
+        try:
+            yield Checkout(self.repo, place, bytecode=False)
         finally:
-            if pool is not None:
-                pool.close()
+            shutil.rmtree(place, ignore_errors=True)
 
     def _index_one(
         self,
         pool: Pool,
-        root: Path,
+        checkout: Checkout,
         commit: Commit,
         environment: Environment,
         discovery: Discovery,
@@ -169,7 +202,7 @@ class History:
         began = time.monotonic()
         found = discovery.find(commit.tree)
         results = sorted(
-            self._parse(pool, root, commit, environment, found.files), key=lambda r: r.file
+            self._parse(pool, checkout, commit, environment, found.files), key=lambda r: r.file
         )
         errors = [error for result in results for error in result.errors]
         errors += [
@@ -207,24 +240,39 @@ class History:
     def _parse(
         self,
         pool: Pool,
-        root: Path,
+        checkout: Checkout,
         commit: Commit,
         environment: Environment,
         files: Sequence[DagFile],
     ) -> Iterator[ParsedFile]:
-        requests = []
+        """Parse files of a commit, in any order, from a checkout that none of them has changed.
+
+        Where a file changes the checkout, all are parsed again, each from a fresh one: what a file
+        is found to be never depends on which others were parsed with it.
+        """
+        good = []
         for file in files:
             try:
                 file.path.decode()
+                good.append(file)
             except UnicodeDecodeError:
                 name = display(file.path)
                 failure = ParseFailure(
                     name, "FileNameError", "the file's name is not UTF-8; Airflow cannot import it"
                 )
                 yield ParsedFile(name, (), (), (failure,), ())
-            else:
-                requests.append(Request(root, file.path, file.imports[:200]))
-        for outcome in pool.run(requests):
+        checkout.move(commit.tree)
+        checkout.seal()
+        outcomes = list(pool.run([_request(checkout, file) for file in good]))
+        if not checkout.intact():
+            outcomes = []
+            for file in good:
+                if not checkout.intact():
+                    checkout.reset(commit.tree)
+                    checkout.seal()
+                outcomes += pool.run([_request(checkout, file)])
+            checkout.reset(commit.tree)
+        for outcome in outcomes:
             yield self._read(outcome, pool, commit, environment)
 
     def _read(
@@ -235,6 +283,7 @@ class History:
             (str(outcome.request.root), "<repo>"),
             *([(outcome.scratch, "<tmp>")] if outcome.scratch else []),
             (str(pool.home), "<home>"),
+            (str(WORKER), "<gitdags>"),
             *((path, "<python>") for path in environment.site),
         ]
         documents = []
@@ -249,8 +298,16 @@ class History:
             for error in outcome.errors
         ]
         for described in outcome.dags:
-            documents.append(document.make(described["document"], replace))
-            own.append(document.plain_json(described["airflow"], replace))
+            try:
+                made = document.make(described["document"], replace)
+                text = document.plain_json(described["airflow"], replace)
+            except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+                # No description of the worker's: a DAG file can write its own result.
+                message = f"its description is no DAG's: {type(error).__name__}: {error}"
+                errors.append(ParseFailure(display(file), "Crash", message))
+            else:
+                documents.append(made)
+                own.append(text)
         return ParsedFile(
             display(file),
             tuple(documents),
@@ -266,7 +323,9 @@ class History:
         """
         plugins = self.settings["plugins_folder"].encode() + b"/"
         found = {}
-        for path in {file, *(os.fsencode(name) for name in opened)}:
+        for path in {file, *(os.fsencode(name) for name in opened if "\0" not in name)}:
+            if b"__pycache__" in path.split(b"/"):
+                continue  # not checked out: Python only looked whether it is there
             real = self.repo.follow(commit.tree, path)
             if real is None or not real[1].is_file:
                 continue
@@ -304,6 +363,10 @@ class History:
         return Pool(surroundings, limits, min(jobs, files) if files else jobs)
 
 
+def _request(checkout: Checkout, file: DagFile) -> Request:
+    return Request(checkout.folder, file.path, file.imports[:200])
+
+
 def display(path: bytes) -> str:
     """A path as text: UTF-8, with other bytes as ``\\xNN``."""
     return path.decode("utf-8", "backslashreplace")
@@ -316,6 +379,7 @@ def _sum(a: IndexReport, b: IndexReport) -> IndexReport:
         reused=a.reused + b.reused,
         documents_new=a.documents_new + b.documents_new,
         errors=a.errors + b.errors,
+        skipped=a.skipped + b.skipped,
     )
 
 

@@ -176,7 +176,9 @@ class StoredEnvironment:
     engine: str
     airflow: str
     python: str
+    env_file: str | None
     plugins: str | None
+    layout: str
     created_at: datetime
 
     def __str__(self) -> str:

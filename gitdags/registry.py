@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
 from gitdags import git, mirror
-from gitdags.errors import GitdagsError, UsageError, shown
+from gitdags.errors import GitdagsError, UsageError, quoted, shown
 from gitdags.model import RegisteredRepository
 from gitdags.serialize.environment import read_env_file
 from gitdags.store import Store
@@ -47,7 +48,7 @@ class Registry:
                 if repository.name == name:
                     return repository
             raise UnknownRepository(
-                f"no repository is registered as {shown(name)!r}", hint="gitdags repos"
+                f"no repository is registered as {quoted(name)}", hint="gitdags repos"
             )
         if start is not None:
             here = git.discover(start)
@@ -83,9 +84,15 @@ class Registry:
         name = name or _name_of(where)
         if not NAME.fullmatch(name) or name in RESERVED:
             raise UsageError(
-                f"{shown(name)!r} cannot be a repository's name: a-z, 0-9, '.', '_', '-' "
+                f"{quoted(name)} cannot be a repository's name: a-z, 0-9, '.', '_', '-' "
                 f"and none of {', '.join(sorted(RESERVED))}",
                 hint=f"gitdags init {shown(where)} --name dags",
+            )
+        if pull_requests and url is None:
+            spec = "+refs/pull/*/head:refs/remotes/origin/pull/*"
+            raise UsageError(
+                "--pull-requests is for mirrors; a repository of your own fetches what it says itself",
+                hint=f"git -C {shlex.quote(where)} config --add remote.origin.fetch '{spec}'",
             )
         if env_file is not None:
             read_env_file(Path(env_file))

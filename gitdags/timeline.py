@@ -50,7 +50,7 @@ class Timeline:
     # ── versions ──────────────────────────────────────────────────────────────────────────
 
     def log(self, start: str, dag_id: str | None, limit: int | None, full: bool) -> Log | None:
-        """Versions reachable from a commit, newest first; None for a DAG never seen there."""
+        """Versions of at most ``limit`` commits, newest first; None for a DAG never seen there."""
         commits = list(self._repo.log(start, full=full))
         walked = self._walk(commits, dag_id)
         if dag_id is not None and not walked.seen:
@@ -58,8 +58,11 @@ class Timeline:
         # Newest commit first, and the DAGs of one commit by name.
         place = {commit.sha: i for i, commit in enumerate(commits)}
         found = sorted(walked.versions, key=lambda v: (place[v.commit.sha], v.dag_id))
+        if limit is not None:
+            shas = list(dict.fromkeys(version.commit.sha for version in found))[:limit]
+            found = [version for version in found if version.commit.sha in set(shas)]
         return Log(
-            tuple(found[:limit] if limit is not None else found),
+            tuple(found),
             walked.unindexed,
             walked.elsewhere,
             walked.baseline,

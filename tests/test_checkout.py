@@ -140,7 +140,7 @@ def test_from_tree_to_tree(objects: Repo, trees: list[dict[bytes, object]]) -> N
         last = None
         for oid, entries in zip([*oids, oids[0]], [*trees, trees[0]], strict=True):
             moved = checkout.move(oid)
-            assert on_disk(place) == by_git(objects, oid) == flat(entries)
+            assert on_disk(checkout.folder) == by_git(objects, oid) == flat(entries)
             assert moved == len(opened.diff(last, oid))
             assert checkout.move(oid) == 0
             last = oid
@@ -168,7 +168,7 @@ def test_kinds_that_change_places(repo: Repo, tmp_path: Path, old: Found, new: F
     checkout = Checkout(Repository(repo.path), tmp_path / "out")
     for listing in (old, new, old):
         checkout.move(tree_of(repo, listing))
-        assert on_disk(tmp_path / "out") == listing
+        assert on_disk(checkout.folder) == listing
 
 
 def test_nothing_is_written_through_a_link(repo: Repo, tmp_path: Path) -> None:
@@ -192,8 +192,9 @@ def test_raw_bytes_whatever_attributes_say(repo: Repo, tmp_path: Path) -> None:
         b"a.txt": ("100644", b"one\ntwo $Id$\n"),
         b"b.x": ("100644", b"version https://git-lfs.github.com/spec/v1\n"),
     }  # fmt: skip
-    Checkout(Repository(repo.path), tmp_path / "out").move(tree_of(repo, listing))
-    assert on_disk(tmp_path / "out") == listing
+    checkout = Checkout(Repository(repo.path), tmp_path / "out")
+    checkout.move(tree_of(repo, listing))
+    assert on_disk(checkout.folder) == listing
 
 
 def test_bytecode_can_be_left_out(repo: Repo, tmp_path: Path) -> None:
@@ -205,9 +206,9 @@ def test_bytecode_can_be_left_out(repo: Repo, tmp_path: Path) -> None:
     }
     checkout = Checkout(Repository(repo.path), tmp_path / "out", bytecode=False)
     checkout.move(tree_of(repo, listing))
-    assert sorted(on_disk(tmp_path / "out")) == [b"a.py", b"d/not__pycache__"]
+    assert sorted(on_disk(checkout.folder)) == [b"a.py", b"d/not__pycache__"]
     checkout.move(tree_of(repo, {b"__pycache__": ("100644", b"")}))
-    assert on_disk(tmp_path / "out") == {}
+    assert on_disk(checkout.folder) == {}
 
 
 def test_reset_undoes_what_others_did(repo: Repo, tmp_path: Path) -> None:
@@ -215,11 +216,16 @@ def test_reset_undoes_what_others_did(repo: Repo, tmp_path: Path) -> None:
     tree = tree_of(repo, listing)
     checkout = Checkout(Repository(repo.path), tmp_path / "out")
     checkout.move(tree)
-    (tmp_path / "out" / "a").unlink()
-    (tmp_path / "out" / "a").mkdir()
-    (tmp_path / "out" / "d" / "more").write_text("x")
+    checkout.seal()
+    assert checkout.intact()
+    spoiled = checkout.folder
+    (spoiled / "a").unlink()
+    (spoiled / "a").mkdir()
+    (spoiled / "d" / "more").write_text("x")
+    assert not checkout.intact()
     checkout.reset(tree)
-    assert on_disk(tmp_path / "out") == listing
+    assert not spoiled.exists()
+    assert on_disk(checkout.folder) == listing
 
 
 def test_the_empty_tree_needs_no_object(repo: Repo, tmp_path: Path) -> None:
@@ -244,9 +250,10 @@ def test_a_bomb_is_not_written(repo: Repo, tmp_path: Path) -> None:
     for _ in range(10):
         data = b"".join(mode + b" %d\0" % n + bytes.fromhex(oid) for n in range(10))
         oid, mode = repo("hash-object", "-t", "tree", "-w", "--stdin", input=data), b"40000"
+    checkout = Checkout(Repository(repo.path), tmp_path / "out")
     with pytest.raises(TreeTooLarge):
-        Checkout(Repository(repo.path), tmp_path / "out").move(oid)
-    assert on_disk(tmp_path / "out") == {}
+        checkout.move(oid)
+    assert on_disk(checkout.folder) == {}
 
 
 def test_hostile_names_never_reach_the_disk(repo: Repo, tmp_path: Path) -> None:
@@ -255,4 +262,40 @@ def test_hostile_names_never_reach_the_disk(repo: Repo, tmp_path: Path) -> None:
     data = b"".join(b"100644 " + name + b"\0" + bytes.fromhex(blob) for name in names)
     tree = repo("hash-object", "-t", "tree", "-w", "--literally", "--stdin", input=data)
     Checkout(Repository(repo.path), tmp_path / "deep" / "out").move(tree)
-    assert list(on_disk(tmp_path / "deep")) == [b"out/fine"]
+    assert list(on_disk(tmp_path / "deep")) == [b"out/1/repo/fine"]
+
+
+@pytest.mark.parametrize("change", ["write", "touch", "add", "remove", "link", "folder", "mode"])
+def test_every_change_is_noticed(repo: Repo, tmp_path: Path, change: str) -> None:
+    checkout = Checkout(Repository(repo.path), tmp_path / "out")
+    tree = tree_of(repo, {b"dags/a": ("100644", b"1"), b"dags/b": ("100644", b"2")})
+    checkout.move(tree)
+    checkout.seal()
+    (checkout.folder / "dags" / "a").read_bytes()
+    assert checkout.intact()
+    file = checkout.folder / "dags" / "a"
+    if change == "write":
+        before = file.stat()
+        file.chmod(0o644)
+        file.write_text("2")
+        file.chmod(0o444)
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    elif change == "touch":
+        os.utime(file)
+    elif change == "add":
+        (checkout.folder / "c").touch()
+    elif change == "remove":
+        file.unlink()
+    elif change == "link":
+        (checkout.folder / "dags").rename(tmp_path / "elsewhere")
+        (checkout.folder / "dags").symlink_to(tmp_path / "elsewhere")
+    elif change == "folder":
+        checkout.folder.rename(tmp_path / "elsewhere")
+        checkout.folder.symlink_to(tmp_path / "elsewhere")
+    else:
+        file.chmod(0o777)
+    assert not checkout.intact()
+    checkout.reset(tree)
+    assert (checkout.folder / "dags" / "a").read_text() == "1"
+    if change in ("link", "folder"):
+        assert (tmp_path / "elsewhere").exists()

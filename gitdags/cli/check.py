@@ -53,11 +53,11 @@ def _verdict(report: CheckReport) -> str:
 def _text(report: CheckReport) -> str:
     lines = []
     for finding in report.findings:
-        place = finding.file + (f":{finding.line}" if finding.line else "")
+        place = shown(finding.file, 500) + (f":{finding.line}" if finding.line else "")
         lines.append(f"{place}: {_TITLES[finding.kind]}: {shown(finding.message, 500)}")
     if report.comparison is not None:
         for indent, sign, text in diff.stat(report.comparison):
-            lines.append(" " * indent + (f"{sign} " if sign else "  ") + text)
+            lines.append(" " * indent + (f"{sign} " if sign else "  ") + shown(text, 2_000))
     return "\n".join([*lines, _verdict(report)]) + "\n"
 
 
@@ -75,7 +75,8 @@ def _github(report: CheckReport) -> str:
 
 
 def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    clean = "\n".join(shown(line, 5_000) for line in text.split("\n"))
+    return clean.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitdags import config
+from gitdags.errors import shown
 from gitdags.model import Json, RegisteredRepository
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class Context:
     def note(self, text: str) -> None:
         """A message for a person, on stderr; none with ``-q``."""
         if self.verbosity >= 0:
-            print(text, file=sys.stderr)
+            print("\n".join(shown(line, 2_000) for line in text.split("\n")), file=sys.stderr)
 
     def write_json(self, value: Json) -> None:
         """Data on stdout, with the JSON library that settings name."""

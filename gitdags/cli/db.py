@@ -27,5 +27,7 @@ def run(context: Context, args: argparse.Namespace) -> int:
     else:
         context.out.print(found or "none")
         if found != REVISION:
-            context.note(f"this gitdags wants {REVISION}\nhint: gitdags db upgrade")
+            newer = found is not None and found > REVISION
+            mend = "pip install --upgrade gitdags" if newer else "gitdags db upgrade"
+            context.note(f"this gitdags wants {REVISION}\nhint: {mend}")
     return 0 if found == REVISION else 1

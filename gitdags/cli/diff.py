@@ -42,7 +42,8 @@ def run(context: Context, args: argparse.Namespace) -> int:
         for indent, sign, text in stat(found) if args.stat else lines(found):
             style = _STYLES.get(sign, "")
             prefix = f"{sign} " if sign else "  "
-            context.out.print(Text(" " * indent + prefix + text, style=style), soft_wrap=True)
+            line = Text(" " * indent + prefix + shown(text, 5_000), style=style)
+            context.out.print(line, soft_wrap=True)
         if not found.differs:
             context.note("no DAG differs")
         else:
@@ -131,9 +132,17 @@ def stat(found: Comparison) -> Iterator[Line]:
         yield 0, "≈" if one.code_only else "~", f"{one.dag_id}  ({'; '.join(parts)})"
 
 
+def _structural(one: DagDiff) -> bool:
+    return bool(
+        one.attributes or one.tasks_added or one.tasks_removed or one.tasks_changed
+        or one.edges_added or one.edges_removed or one.edges_changed
+        or one.groups_added or one.groups_removed or one.groups_changed
+    )  # fmt: skip
+
+
 def _dag(one: DagDiff) -> Iterator[Line]:
     yield 0, "≈" if one.code_only else "~", one.dag_id + ("  (code only)" if one.code_only else "")
-    if one.code_only and one.files_changed:
+    if one.files_changed and (one.code_only or not _structural(one)):
         yield 4, "", "read: " + ", ".join(one.files_changed)
     yield from _fields(4, one.attributes)
     for name in one.groups_added:

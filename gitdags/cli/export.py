@@ -17,9 +17,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(context: Context, args: argparse.Namespace) -> int:
     """Write, and say which commit it was."""
-    commit, written = context.catalog.export(context.repository, args.rev, args.folder)
+    commit, written, left_out = context.catalog.export(context.repository, args.rev, args.folder)
+    if left_out:
+        context.note(f"warning: left out, as no file system may hold them: {', '.join(left_out)}")
     if context.json:
-        context.write_json({"commit": commit, "folder": str(args.folder), "files": written})
+        data = {
+            "commit": commit,
+            "folder": str(args.folder),
+            "files": written,
+            "left_out": left_out,
+        }
+        context.write_json(data)
     else:
         context.out.print(f"{commit[:12]}: {count(written, 'file')} in {args.folder}")
     return 0

@@ -26,15 +26,21 @@ def run(context: Context, args: argparse.Namespace) -> int:
     if args.all and args.target:
         raise UsageError("--all and a revision exclude each other", hint="gitdags index --all")
     repo = context.repository
+    if args.target and ".." not in args.target:
+        for warning in context.catalog.resolve(repo, args.target).warnings:
+            context.note(f"warning: {warning}")
     with _bar(context) as progress:
         report = context.catalog.index(
             repo, args.target or "HEAD", everything=args.all, progress=progress
         )
+    for sha, reason in report.skipped:
+        context.note(f"warning: skipped {sha[:12]}: {reason}")
     if context.json:
         context.write_json(report)
         return 0
     if report.parsed == 0 and report.reused == 0 and report.errors == 0:
-        context.out.print(f"nothing to parse: {count(report.commits, 'commit')}, all indexed")
+        rest = f", {len(report.skipped)} skipped" if report.skipped else ", all indexed"
+        context.out.print(f"nothing to parse: {count(report.commits, 'commit')}{rest}")
         return 0
     context.out.print(
         f"{count(report.commits, 'commit')}: {count(report.parsed, 'file')} parsed, "

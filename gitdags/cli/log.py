@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Sequence
 from itertools import groupby
 
 from gitdags.cli import table
 from gitdags.cli.context import Context, moment
 from gitdags.cli.words import add_dag, add_revision, count, day
-from gitdags.errors import UsageError
+from gitdags.errors import UsageError, shown
 from gitdags.model import Version
 
 _NAMED = 6  # dag_ids named on one line
@@ -19,7 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Its words."""
     add_dag(parser, optional=True)
     add_revision(parser, "--at", "the newest commit to look at; default: HEAD", default="HEAD")
-    parser.add_argument("-n", dest="limit", metavar="N", type=int, help="at most N versions")
+    parser.add_argument("-n", dest="limit", metavar="N", type=int, help="of at most N commits")
     parser.add_argument(
         "--full", action="store_true", help="merged commits too, not first parents only"
     )
@@ -28,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(context: Context, args: argparse.Namespace) -> int:
     """One line a version of a DAG, or one block a commit."""
     if args.limit is not None and args.limit < 0:
-        raise UsageError(f"-n {args.limit} is no number of versions", hint="gitdags log -n 20")
+        raise UsageError(f"-n {args.limit} is no number of commits", hint="gitdags log -n 20")
     repo = context.repository
     log = context.catalog.log(repo, args.dag, args.at, limit=args.limit, full=args.full)
     if context.json:
@@ -50,7 +51,13 @@ def run(context: Context, args: argparse.Namespace) -> int:
         for _, group in groupby(log.versions, key=lambda v: v.commit.sha):
             _block(context, list(group))
     if log.baseline is not None:
-        context.note(f"before {log.baseline[:12]} nothing is indexed\nhint: gitdags index --all")
+        shallow = context.catalog.opened(repo).is_shallow
+        mend = (
+            f"git -C {shlex.quote(repo.path)} fetch --unshallow"
+            if shallow
+            else "gitdags index --all"
+        )
+        context.note(f"before {log.baseline[:12]} nothing is indexed\nhint: {mend}")
     if log.unindexed > 0:
         context.note(
             f"{count(log.unindexed, 'commit')} in between not indexed: gitdags index --all"
@@ -83,8 +90,8 @@ def _block(context: Context, versions: Sequence[Version]) -> None:
     head = Text()
     head.append(commit.sha[:12], style="yellow")
     head.append(f"  {day(commit.committed_at)}  ")
-    head.append(commit.subject, style="bold")
-    head.append(f"  {commit.author}", style="dim")
+    head.append(shown(commit.subject, 500), style="bold")
+    head.append(f"  {shown(commit.author)}", style="dim")
     table.print_line(context.out, head)
     rows: list[list[table.Cell]] = []
     for change, style in table.CHANGE_STYLES.items():

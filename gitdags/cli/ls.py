@@ -69,6 +69,12 @@ def run(context: Context, args: argparse.Namespace) -> int:
         for row in listing.dags
     ]
     table.write(context.out, rows, ("DAG", "TASKS", "HASH", "FILE"))
+    if not listing.dags and not listing.errors:
+        folder = context.catalog.history(repo).dags_folder
+        context.note(f"no DAG file in {folder or '.'}/ at this commit")
+    left_out = context.catalog.left_out(repo, resolved)
+    if left_out:
+        context.note(f"warning: left out, as no file system may hold them: {', '.join(left_out)}")
     for dag_id in sorted(d for d, n in seen.items() if n > 1):
         files = ", ".join(row.file for row in listing.dags if row.dag_id == dag_id)
         context.note(f"warning: {dag_id} is defined by {seen[dag_id]} files: {files}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -41,6 +42,7 @@ BUG, INTERRUPTED = 70, 130
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; its exit code as in docs: 0, 1 "no", 2 usage, 3 known error, 70, 130."""
     _scrub_environment()
+    _end_tidily()
     home: Path | None = None
     try:
         words = list(sys.argv[1:] if argv is None else argv)
@@ -168,6 +170,18 @@ def _flags(settings: Sequence[str]) -> dict[str, str]:
             raise UsageError(f"-c {shown(word)} is not NAME=VALUE", hint="gitdags config")
         flags[name] = value
     return flags
+
+
+def _end_tidily() -> None:
+    """Make being told to end an exception, so that folders and processes of ours are cleaned up."""
+
+    def end(number: int, _: object) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        sys.exit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, end)
 
 
 def _complain(error: GitdagsError) -> int:

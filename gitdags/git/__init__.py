@@ -6,6 +6,7 @@ to one thread.
 """
 
 from gitdags.git.repository import (
+    CorruptObject,
     EmptyRepository,
     MissingObject,
     NoSuchRepository,
@@ -21,6 +22,7 @@ from gitdags.git.revision import BadRevision, parse_instant, resolve, split_rang
 
 __all__ = [
     "BadRevision",
+    "CorruptObject",
     "EmptyRepository",
     "MissingObject",
     "NoSuchRepository",

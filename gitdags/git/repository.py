@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import re
+import shlex
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import pygit2
 from pygit2.enums import ObjectType, Option, SortMode
 
 from gitdags.errors import GitdagsError, shown
-from gitdags.git.tree import TooLarge, Trees
+from gitdags.git.tree import Corrupt, TooLarge, Trees
 from gitdags.model import Change, Commit, Entry, Ref
 
 # Hashing every object again on reading took a whole read from 108 to 178 ms (docs/benchmarks.md);
@@ -21,6 +23,7 @@ from gitdags.model import Change, Commit, Entry, Ref
 pygit2.option(Option.ENABLE_STRICT_HASH_VERIFICATION, False)
 
 _SHA = re.compile(r"[0-9a-f]{40}")
+_EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"  # git knows it without an object
 MIN_ABBREVIATION = 4  # git's own limit
 _MAX_COMMITS = 20_000  # parsed commits kept; about 1.5 kB each
 
@@ -45,6 +48,10 @@ class MissingObject(GitdagsError):
     """An object that some other object names is not in the repository."""
 
     http_status = 404
+
+
+class CorruptObject(GitdagsError):
+    """An object whose bytes are not what its type says."""
 
 
 class ShallowHistory(GitdagsError):
@@ -289,7 +296,7 @@ class Repository:
             if self.is_shallow:
                 raise ShallowHistory(
                     f"the history of this clone ends at {commit.sha[:12]}: it is shallow",
-                    hint=f"git -C {self.path} fetch --unshallow",
+                    hint=f"git -C {shlex.quote(str(self.path))} fetch --unshallow",
                 )
             raise _missing(parent, "commit")
         return parent
@@ -304,41 +311,38 @@ class Repository:
 
     def tree(self, oid: str) -> Mapping[bytes, Entry]:
         """The entries of one tree, hostile names left out; shared, not to be changed."""
-        return self._trees[oid]
+        with _told(oid):
+            return self._trees[oid]
 
-    def dropped(self, oid: str) -> tuple[bytes, ...]:
-        """The names left out of a tree because no file system may see them."""
-        self._trees[oid]
-        return self._trees.dropped.get(oid, ())
+    def dropped(self, tree: str) -> list[bytes]:
+        """The paths left out below a tree because no file system may see their names."""
+        with _told(tree):
+            return self._trees.dropped_below(tree)
 
     def find(self, tree: str, path: bytes) -> Entry | None:
         """The entry at a path below a tree, links not followed; None where there is none."""
-        return self._trees.find(tree, path)
+        with _told(tree):
+            return self._trees.find(tree, path)
 
     def follow(self, tree: str, path: bytes) -> tuple[bytes, Entry] | None:
         """(real path, entry) with links followed inside the tree; None where they leave it or circle."""
-        return self._trees.follow(tree, path, self.blob)
+        with _told(tree):
+            return self._trees.follow(tree, path, self.blob)
 
     def walk(self, tree: str, prefix: bytes = b"") -> Iterator[tuple[bytes, Entry]]:
         """(path, entry) of all below a tree but the trees. Raises TreeTooLarge before the first."""
-        try:
+        with _told(tree):
             yield from self._trees.walk(tree, prefix)
-        except TooLarge as reason:
-            raise _too_large(tree, reason) from None
 
     def diff(self, old: str | None, new: str | None) -> list[Change]:
         """The paths at which two trees differ, sorted. Raises TreeTooLarge."""
-        try:
+        with _told(new or old or ""):
             return self._trees.diff(old, new)
-        except TooLarge as reason:
-            raise _too_large(new or old or "", reason) from None
 
     def measure(self, tree: str) -> int:
         """The number of entries below a tree, folders counted. Raises TreeTooLarge."""
-        try:
+        with _told(tree):
             return self._trees.measure(tree)[0]
-        except TooLarge as reason:
-            raise _too_large(tree, reason) from None
 
     def size(self, blob: str) -> int:
         """The bytes in a blob, from the object's header alone. Raises MissingObject."""
@@ -358,6 +362,8 @@ class Repository:
         return bytes(data)
 
     def _read_tree(self, oid: str) -> bytes:
+        if oid == _EMPTY_TREE:
+            return b""
         try:
             kind, data = self._odb.read(pygit2.Oid(hex=oid))
         except (KeyError, ValueError, pygit2.GitError):
@@ -371,7 +377,7 @@ class Repository:
         if self.default_branch() is None and not self.refs():
             raise EmptyRepository(
                 f"{self.path} has no commit yet",
-                hint=f"git -C {self.path} commit --allow-empty -m 'first commit'",
+                hint=f"git -C {shlex.quote(str(self.path))} commit --allow-empty -m 'first commit'",
             )
 
     def rename_target(self, old_tree: str, new_tree: str, path: bytes) -> bytes | None:
@@ -409,29 +415,44 @@ def _open(path: Path) -> pygit2.Repository:
     if "objectformat" in reason or "sha256" in reason.lower():
         raise UnsupportedRepository(
             f"{where} uses SHA-256 object ids, which libgit2 cannot read",
-            hint="git clone of a repository made with `git init --object-format=sha1`",
+            hint=f"git -C {shlex.quote(str(path))} rev-parse --show-object-format",
         )
     if "refstorage" in reason.lower() or "reftable" in reason.lower():
         raise UnsupportedRepository(
             f"{where} keeps its refs as reftable, which libgit2 cannot read",
-            hint=f"git -C {where} refs migrate --ref-format=files",
+            hint=f"git -C {shlex.quote(str(path))} refs migrate --ref-format=files",
         )
     if "owned by" in reason:
         raise UnsupportedRepository(
             f"{where} belongs to another user",
-            hint=f"git config --global --add safe.directory {where}",
+            hint=f"git config --global --add safe.directory {shlex.quote(str(path))}",
         )
     if not path.exists():
-        raise NoSuchRepository(f"there is no {where}", hint=f"git clone URL {where}")
+        raise NoSuchRepository(
+            f"there is no {where}", hint=f"ls -ld {shlex.quote(str(path.parent))}"
+        )
     if "not found" in reason.lower():
-        raise NoSuchRepository(f"{where} is no Git repository", hint=f"git -C {where} init")
+        raise NoSuchRepository(
+            f"{where} is no Git repository", hint=f"ls -la {shlex.quote(str(path))}"
+        )
     raise UnsupportedRepository(
-        f"{where} cannot be opened: {shown(reason)}", hint=f"git -C {where} fsck"
+        f"{where} cannot be opened: {shown(reason)}", hint=f"git -C {shlex.quote(str(path))} fsck"
     )
 
 
 def _missing(oid: str, kind: str) -> MissingObject:
     return MissingObject(f"the {kind} {oid} is not in the repository", hint="git fsck --full")
+
+
+@contextmanager
+def _told(tree: str) -> Iterator[None]:
+    """What is wrong with a tree, said as our own errors."""
+    try:
+        yield
+    except TooLarge as reason:
+        raise _too_large(tree, reason) from None
+    except Corrupt as damaged:
+        raise CorruptObject(f"the tree {damaged} is damaged", hint="git fsck --full") from None
 
 
 def _too_large(tree: str, reason: TooLarge) -> TreeTooLarge:

@@ -7,11 +7,12 @@ docs/architecture.md lists under "Resolving".
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 
-from gitdags.errors import GitdagsError, shown
-from gitdags.git.repository import MIN_ABBREVIATION, Repository, is_sha
+from gitdags.errors import GitdagsError, quoted, shown
+from gitdags.git.repository import MIN_ABBREVIATION, Repository, ShallowHistory, is_sha
 from gitdags.model import Move, Resolved
 
 MAX_LENGTH = 1_024
@@ -119,7 +120,7 @@ class _Resolution:
         while rest:
             step = _STEP.match(rest)
             if step is None:
-                raise _bad(rev, f"is malformed at {shown(rest, 20)!r}", "git help revisions")
+                raise _bad(rev, f"is malformed at {quoted(rest, 20)}", "git help revisions")
             generation, parent, kind = step.groups()
             if generation is not None:
                 steps.append(("~", generation or "1"))
@@ -210,7 +211,7 @@ class _Resolution:
         instant = parse_instant(text, self.now)
         if instant is None:
             raise _bad(
-                self.rev, f"holds no date: {shown(text)!r}", "gitdags ls --at 'main@{2025-03-01}'"
+                self.rev, f"holds no date: {quoted(text)}", "gitdags ls --at 'main@{2025-03-01}'"
             )
         return self._dated(ref, tip, instant)
 
@@ -246,6 +247,11 @@ class _Resolution:
         for commit_at in self.repo.first_parents(tip):
             if commit_at.committed_at <= instant:
                 return ref, commit_at.sha, "commit date"
+        if self.repo.is_shallow:
+            raise ShallowHistory(
+                f"{quoted(self.rev)} reaches before the history of this clone: it is shallow",
+                hint=f"git -C {shlex.quote(str(self.repo.path))} fetch --unshallow",
+            )
         first = f"{instant:%Y-%m-%d %H:%M:%S} UTC"
         raise _bad(
             self.rev, f"reaches before the first commit ({first})", f"git log --reverse {ref}"
@@ -299,4 +305,4 @@ def _end_of(day: date) -> datetime:
 
 
 def _bad(rev: str, why: str, hint: str) -> BadRevision:
-    return BadRevision(f"{shown(rev)!r} {why}", hint=hint)
+    return BadRevision(f"{quoted(rev)} {why}", hint=hint)

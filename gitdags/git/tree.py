@@ -30,6 +30,10 @@ _ENTRY_COST = 250  # bytes of memory per parsed entry, measured with tracemalloc
 _EMPTY: Mapping[bytes, Entry] = {}
 
 
+class Corrupt(Exception):
+    """The bytes of a tree object are none of a tree."""
+
+
 class TooLarge(Exception):
     """A tree holds more entries or deeper folders than anyone would check out."""
 
@@ -49,6 +53,8 @@ def parse(data: bytes) -> tuple[dict[bytes, Entry], tuple[bytes, ...]]:
         nul = data.index(b"\0", space)
         name = data[space + 1 : nul]
         stop = nul + 21
+        if stop > end:
+            raise ValueError("the last entry is cut off")
         if (
             name in entries
             or not name
@@ -98,7 +104,10 @@ class Trees:
     def __getitem__(self, oid: str) -> Mapping[bytes, Entry]:
         found = self._parsed.get(oid)
         if found is None:
-            found, dropped = parse(self._read(oid))
+            try:
+                found, dropped = parse(self._read(oid))
+            except ValueError:
+                raise Corrupt(oid) from None
             if dropped:
                 self.dropped[oid] = dropped
             self._parsed[oid] = found
@@ -157,6 +166,18 @@ class Trees:
                 yield base + name, entry
             else:
                 stack.pop()
+
+    def dropped_below(self, oid: str) -> list[bytes]:
+        """The paths below a tree that were left out, sorted."""
+        self.measure(oid)
+        found: list[bytes] = []
+        stack = [(b"", oid)]
+        while stack:
+            prefix, tree = stack.pop()
+            entries = self[tree]
+            found += [prefix + name for name in self.dropped.get(tree, ())]
+            stack += [(prefix + n + b"/", e.oid) for n, e in entries.items() if e.is_tree]
+        return sorted(found)
 
     def find(self, oid: str, path: bytes) -> Entry | None:
         """The entry at a path below a tree; the tree itself for the empty path. No links followed."""

@@ -7,7 +7,9 @@ the words that safe mode looks for.
 
 from __future__ import annotations
 
+import io
 import re
+import zipfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -77,10 +79,12 @@ class Discovery:
         if top is None or not top[1].is_tree:
             return Found((), ())
         for path, entry in self._candidates(tree, base, top[1].oid):
-            name = path.rpartition(b"/")[2].lower()
-            if name.endswith(b".zip"):
+            name = path.rpartition(b"/")[2]
+            if name.endswith(b".zip") and zipfile.is_zipfile(
+                io.BytesIO(self._repo.blob(entry.oid))
+            ):
                 archives.append(path)
-            elif name.endswith(b".py"):
+            elif name.endswith(b".py") and name != b".py":  # as Path.suffix has it
                 wanted, imports = self._inspect(entry.oid)
                 if wanted:
                     files.append(DagFile(path, entry.oid, imports))
@@ -92,14 +96,15 @@ class Discovery:
     def _candidates(self, tree: str, base: bytes, oid: str) -> Iterator[tuple[bytes, Entry]]:
         """Every file that no ignore file excludes, with links to files and folders followed."""
         prefix = base + b"/" if base else b""
-        rules = _Rules(self._layout.ignore_syntax, len(prefix))
+        rules = _Rules(self._layout.ignore_syntax, self._layout.era, len(prefix))
         stack: list[tuple[bytes, str, _Rules, tuple[str, ...]]] = [(prefix, oid, rules, (oid,))]
         while stack:
             prefix, oid, rules, above = stack.pop()
             entries = self._repo.tree(oid)
-            ignore = entries.get(_IGNORE_FILE)
-            if ignore is not None and ignore.is_file:
-                rules = rules.extended(self._repo.blob(ignore.oid), prefix)
+            if _IGNORE_FILE in entries:
+                ignore = self._repo.follow(tree, prefix + _IGNORE_FILE)
+                if ignore is not None and ignore[1].is_file:
+                    rules = rules.extended(self._repo.blob(ignore[1].oid), prefix)
             for name, entry in entries.items():
                 path = prefix + name
                 if entry.mode == MODE_LINK:
@@ -148,9 +153,14 @@ class _Rule:
 
 @dataclass(frozen=True, slots=True)
 class _Rules:
-    """The patterns in force in a folder, in order; a later one may take back an earlier one."""
+    """The patterns in force in a folder, in order; a later one may take back an earlier one.
+
+    The two eras differ in globs: 2.x matches at the beginning only, gives a folder its slash for
+    patterns that end in one, and keeps the first of two equal patterns.
+    """
 
     syntax: str
+    era: int
     base: int
     """length of the DAG folder's own prefix"""
     rules: Sequence[_Rule] = field(default_factory=tuple)
@@ -158,31 +168,35 @@ class _Rules:
     def extended(self, content: bytes, prefix: bytes) -> _Rules:
         """With the patterns of an ignore file that lies in the folder ``prefix``."""
         make = self._regexp if self.syntax == "regexp" else self._glob
-        lines = (_COMMENT.sub("", ln) for ln in content.decode("utf-8", "replace").split("\n"))
+        lines = (_COMMENT.sub("", ln) for ln in _lines(content))
         new = [rule for line in lines if line and (rule := make(line, len(prefix))) is not None]
-        return _Rules(self.syntax, self.base, (*self.rules, *new))
+        rules = (*self.rules, *new)
+        if self.era < 3:
+            rules = tuple(dict.fromkeys(rules))
+        return _Rules(self.syntax, self.era, self.base, rules)
 
     def match(self, path: bytes, is_dir: bool) -> bool:
         """Whether a file or folder is to be left out."""
         ignored = False
-        text = path.decode("utf-8", "surrogateescape")
         for rule in self.rules:
-            if rule.dirs_only and not is_dir:
+            if self.era >= 3 and rule.dirs_only and not is_dir:
                 continue
-            if rule.start is None:
-                part = text.rpartition("/")[2]
-            else:
-                part = path[rule.start :].decode("utf-8", "surrogateescape")
-            if is_dir and self.syntax != "regexp":
-                part += "/"
+            part = path.rpartition(b"/")[2] if rule.start is None else path[rule.start :]
+            text = part.decode("utf-8", "surrogateescape")
+            if is_dir and self.syntax != "regexp" and (self.era >= 3 or rule.dirs_only):
+                text += "/"
+            at_start = self.era < 3 and self.syntax != "regexp"
+            look = rule.pattern.match if at_start else rule.pattern.search
             try:
-                if rule.pattern.search(part, timeout=_PATTERN_SECONDS):
+                if look(text, timeout=_PATTERN_SECONDS):
                     ignored = rule.ignore
             except TimeoutError:
                 continue  # a pattern made to hang is as good as none
         return ignored
 
     def _regexp(self, line: str, _: int) -> _Rule | None:
+        if self.era < 3 and _NOT_RE2.search(line):
+            return None
         try:
             return _Rule(regex.compile(line), start=self.base)
         except regex.error:
@@ -192,7 +206,7 @@ class _Rules:
         if line.strip() == "/":
             return None
         anchored = line.startswith("/") or "/" in line.rstrip("/")
-        bare = line.lstrip("!").rstrip()
+        bare = line.lstrip("!").rstrip() if self.era >= 3 else line
         try:
             text, include = GitIgnoreBasicPattern.pattern_to_regex(line)
         except (GitIgnorePatternError, ValueError):
@@ -205,3 +219,12 @@ class _Rules:
             start=folder if anchored else None,
             dirs_only=bare != bare.rstrip("/"),
         )
+
+
+_NOT_RE2 = re.compile(r"\(\?(?:[=!]|<[=!])|\\[1-9]")
+"""Look-around and back-references, which the RE2 of Airflow 2.x refuses."""
+
+
+def _lines(content: bytes) -> list[str]:
+    """The lines of a text file, whatever ends them."""
+    return io.TextIOWrapper(io.BytesIO(content), "utf-8", "replace").read().split("\n")

@@ -21,7 +21,8 @@ from gitdags.model import Json
 SCHEMA = "gitdags/dag@1"
 MAX_INTEGER = 2**53 - 1  # what a double holds exactly; RFC 8785, section 3.2.2.3
 
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]{4,16}(?=[>)\s,;]|$)")
+_ADDRESS = re.compile(r"(<[^<>\n]{1,300}?) at 0x[0-9a-fA-F]{4,16}(?=[^<>\n]{0,300}>)")
+"""What object.__repr__ and its kin write; an address in an author's own words is the author's."""
 _DAG_MODULE = re.compile(r"unusual_prefix_[0-9a-f]{40}_[A-Za-z0-9_]*")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -64,14 +65,14 @@ def plain_json(value: Json, replace: Sequence[tuple[str, str]]) -> str:
 def normalise(described: Mapping[str, Any], replace: Sequence[tuple[str, str]]) -> dict[str, Any]:
     """The description with every list in order and every value one that JSON can hold."""
     data = _Normaliser(replace)(dict(described))
-    data["tags"] = sorted(set(data["tags"]))
-    data["owners"] = sorted(set(data["owners"]))
+    data["tags"] = _unordered(data["tags"])
+    data["owners"] = _unordered(data["owners"])
     for task in data["tasks"]:
         for name in ("upstream", "downstream", "template_fields"):
-            task[name] = sorted(set(task[name]))
-    data["tasks"].sort(key=lambda task: task["task_id"])
-    data["groups"].sort(key=lambda group: group["group_id"])
-    data["edges"].sort(key=lambda edge: (edge[0], edge[1], edge[2] or ""))
+            task[name] = _unordered(task[name])
+    data["tasks"].sort(key=lambda task: _order(task["task_id"]))
+    data["groups"].sort(key=lambda group: _order(group["group_id"]))
+    data["edges"].sort(key=lambda edge: [_order(part) for part in edge])
     return data  # type: ignore[no-any-return]  # a dict goes in, so a dict comes out
 
 
@@ -90,6 +91,18 @@ def without_sources(value: Json) -> Json:
     if isinstance(value, list):
         return [without_sources(item) for item in value]
     return value
+
+
+def _unordered(values: Sequence[Json]) -> list[Json]:
+    """A list whose order means nothing: sorted, each value once."""
+    by_order = {_order(value): value for value in values}
+    return [by_order[order] for order in sorted(by_order)]
+
+
+def _order(value: Json) -> tuple[bool, str]:
+    """Strings by code point, after null, and with what became no string by its JSON."""
+    text = value if isinstance(value, str) else canonical(value).decode()
+    return value is not None, text
 
 
 class _Normaliser:
@@ -115,10 +128,12 @@ class _Normaliser:
             return value
         if kind is list:
             return [self(item) for item in value]
-        if any(_SURROGATE.search(key) for key in value):
-            pairs = [[self._text(key), self(item)] for key, item in value.items()]
-            return {"__type": "dict", "value": sorted(pairs, key=canonical)}
-        return {self._clean(key): self(item) for key, item in value.items()}
+        found = {self._clean(key): self(item) for key, item in value.items()}
+        if len(found) == len(value) and not any(_SURROGATE.search(key) for key in found):
+            return found
+        # Keys that JSON cannot hold, or that cleaning makes equal.
+        pairs = [[self._text(key), self(item)] for key, item in value.items()]
+        return {"__type": "dict", "value": sorted(pairs, key=canonical)}
 
     def _text(self, text: str) -> Any:
         text = self._clean(text)
@@ -131,7 +146,7 @@ class _Normaliser:
         if self._paths is not None:
             text = self._paths.sub(lambda found: self._table[found[0]], text)
         if "0x" in text:
-            text = _ADDRESS.sub("", text)
+            text = _ADDRESS.sub(r"\1", text)
         if "unusual_prefix_" in text:
             text = _DAG_MODULE.sub("__dag__", text)
         return text
@@ -151,18 +166,16 @@ def select(document: Mapping[str, Any], include: Sequence[str], exclude: Sequenc
 
 def writer(library: str) -> Callable[[Json], str]:
     """What turns JSON that is shown into indented text, by the name of its library."""
-    if library == "orjson":
-        import orjson
-
-        def fast(value: Json) -> str:
-            try:
-                return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
-            except orjson.JSONEncodeError:  # lone surrogates, integers past 64 bits
-                return plain(value)
-
-        return fast
 
     def plain(value: Json) -> str:
         return json.dumps(value, indent=2, ensure_ascii=False)
 
-    return plain
+    def fast(value: Json) -> str:
+        import orjson
+
+        try:
+            return orjson.dumps(value, option=orjson.OPT_INDENT_2).decode()
+        except orjson.JSONEncodeError:  # lone surrogates, integers past 64 bits
+            return plain(value)
+
+    return fast if library == "orjson" else plain

@@ -29,7 +29,9 @@ for d in m.distributions():
     if name.startswith("apache-airflow"):
         found[name] = d.version
 paths = sorted({sysconfig.get_path(k) for k in ("purelib", "platlib")})
-print(json.dumps({"python": platform.python_version(), "packages": found, "paths": paths}))
+places = {*paths, sysconfig.get_path("stdlib"), sys.prefix, sys.base_prefix, sys.executable}
+print(json.dumps({"python": platform.python_version(), "packages": found, "paths": paths,
+                  "places": sorted(places - {"/", "/usr", "/usr/local"}, key=len, reverse=True)}))
 """
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -50,8 +52,10 @@ class Environment:
     """SHA-256 of the variables, None without any"""
     plugins: str | None = None
     """tree id of the plugins at the commit, None where they are not loaded"""
+    layout: str = ""
+    """hash of how the repository is laid out and its files are found"""
     site: tuple[str, ...] = field(default=(), compare=False)
-    """where its packages lie; no part of the identity"""
+    """where the interpreter and its packages lie, longest first; no part of the identity"""
 
     @property
     def id(self) -> str:
@@ -86,6 +90,7 @@ class Environment:
             "python": self.python,
             "providers": dict(self.providers),
             "env_file": self.env_file,
+            "layout": self.layout,
         }
 
 
@@ -102,7 +107,7 @@ def probe(python: str, cache: Path | None) -> Environment:
         raise NoAirflow(f"{shown(python)} has no Airflow", hint="pip install 'gitdags[airflow]'")
     prefix = "apache-airflow-providers-"
     providers = {n.removeprefix(prefix): v for n, v in packages.items() if n.startswith(prefix)}
-    return Environment("airflow", version, facts["python"], providers, site=tuple(facts["paths"]))
+    return Environment("airflow", version, facts["python"], providers, site=tuple(facts["places"]))
 
 
 def _ask(python: str, cache: Path | None) -> dict[str, Any]:
@@ -129,7 +134,9 @@ def _ask(python: str, cache: Path | None) -> dict[str, Any]:
 
 def _remembered(python: str, cache: Path | None) -> dict[str, Any] | None:
     facts = _read(cache).get(python) if cache is not None else None
-    if not isinstance(facts, dict) or facts.get("times") != _times([python, *facts["paths"]]):
+    if not isinstance(facts, dict) or "places" not in facts:
+        return None
+    if facts.get("times") != _times([python, *facts["paths"]]):
         return None
     return facts
 

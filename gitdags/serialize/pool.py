@@ -6,6 +6,7 @@ each job has a result pipe and an output pipe of its own, made here, read here, 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
@@ -13,7 +14,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,12 +22,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from gitdags import scratch
 from gitdags.errors import GitdagsError, shown
 
 WORKER = Path(__file__).parent / "worker"
 KEPT_OUTPUT = 64 << 10
 """Bytes of what a DAG file prints that are kept, the first ones."""
-_GRACE = 5.0  # seconds in which the worker must have killed what it was told to
+_MOST_MODULES = 1_000  # modules of Airflow that children asked for, imported for the next ones
+_GRACE = 2.0  # seconds in which the worker must have killed what it was told to
 _TRIES = 2  # a file that twice ended with the parser itself gone is the one that ends it
 
 
@@ -93,6 +95,7 @@ class _Job:
     verdict: tuple[str, str] | None = None
     """(type, message) of the limit that was passed first"""
     pipes: dict[int, bytearray] = field(default_factory=dict)
+    pid: int | None = None
 
 
 class Pool:
@@ -103,7 +106,8 @@ class Pool:
 
     def __init__(self, surroundings: Surroundings, limits: Limits, jobs: int) -> None:
         self.surroundings, self.limits, self.jobs = surroundings, limits, max(1, jobs)
-        self.home = Path(tempfile.mkdtemp(prefix="gitdags-"))
+        self.home = scratch.make("pool")
+        self._warm: dict[str, None] = {}
         self._selector = selectors.DefaultSelector()
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
@@ -262,14 +266,16 @@ class Pool:
             self._control = None
         for job in self._running.values():
             self._close_pipes(job)
-        self._running.clear()
         if self._process is not None:
             try:
                 self._process.wait(timeout=2)  # it ends its children when the socket closes
-            except subprocess.TimeoutExpired:
+            except subprocess.TimeoutExpired:  # stopped, or hanging in an import
                 self._process.kill()
                 self._process.wait()
             self._process = None
+        for job in self._running.values():
+            self._forget(job)
+        self._running.clear()
 
     # ── jobs ──────────────────────────────────────────────────────────────────────────────
 
@@ -289,7 +295,7 @@ class Pool:
             "root": str(request.root),
             "file": os.fsdecode(request.file),
             "scratch": str(scratch),
-            "imports": list(request.imports),
+            "imports": [*request.imports, *self._warm],
         }
         job = _Job(number, request, tries, time.monotonic() + self.limits.timeout)
         job.pipes = {result_in: job.result, output_in: job.output}
@@ -339,16 +345,26 @@ class Pool:
             lost = list(self._running.values())
             for job in lost:
                 self._drain(job)
-            self._running.clear()
             self._stop()
             self._start()
             self._await_ready()
             return [(job, None, 0.0) for job in lost]
         message = json.loads(data)
+        if "pid" in message:
+            self._running[message["id"]].pid = message["pid"]
+            return []
         job = self._running.pop(message["id"])
         self._drain(job)
-        shutil.rmtree(self._scratch(job.number), ignore_errors=True)
+        job.pid = None  # the worker has reaped it; the number may be another process's by now
+        self._forget(job)
         return [(job, message["status"], message["cpu"])]
+
+    def _forget(self, job: _Job) -> None:
+        """Remove what a job leaves; end its processes if no worker is there to do it."""
+        if job.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(job.pid, signal.SIGKILL)
+        shutil.rmtree(self._scratch(job.number), ignore_errors=True)
 
     def _read(self, job: _Job, pipe: int) -> bool:
         """Take what is in a pipe; False when it is at its end or empty for now."""
@@ -402,14 +418,21 @@ class Pool:
 
     def _outcome(self, job: _Job, status: int | None, cpu: float) -> Outcome:
         output = job.output.decode("utf-8", "replace")
-        verdict = job.verdict
+        verdict, trace = job.verdict, ""
         if verdict is None and status is None:
             verdict = ("Crash", "ended the process that parses, twice")
         if verdict is None and status != 0:
             verdict = ("Crash", _death(status or 0, output))
+            trace = output if "Traceback" in output else ""
         if verdict is None:
             try:
-                answer = json.loads(job.result)
+                answer = _checked(json.loads(job.result))
+            except (ValueError, KeyError, TypeError, RecursionError):
+                verdict = ("Crash", "ended before its result was whole")
+            else:
+                for name in answer["modules"]:
+                    if len(self._warm) < _MOST_MODULES:
+                        self._warm[name] = None
                 return Outcome(
                     job.request,
                     tuple(answer["dags"]),
@@ -419,10 +442,27 @@ class Pool:
                     cpu,
                     str(self._scratch(job.number)),
                 )
-            except (ValueError, KeyError, TypeError, RecursionError):
-                verdict = ("Crash", "ended before its result was whole")
-        error = {"type": verdict[0], "message": verdict[1], "traceback": ""}
+        error = {"type": verdict[0], "message": verdict[1], "traceback": trace}
         return Outcome(job.request, (), (error,), (), output, cpu)
+
+
+def _checked(answer: Any) -> dict[str, list[Any]]:
+    """A result whose shape is as it should be; a DAG file can write its own. Raises TypeError."""
+
+    def demand(right: bool) -> None:
+        if not right:
+            raise TypeError
+
+    demand(isinstance(answer, dict))
+    for name in ("dags", "errors", "opened", "modules"):
+        demand(isinstance(answer[name], list))
+    for found in answer["dags"]:
+        demand(isinstance(found, dict) and isinstance(found["document"], dict))
+        demand("airflow" in found)
+    for error in answer["errors"]:
+        demand(all(isinstance(error[key], str) for key in ("type", "message", "traceback")))
+    demand(all(isinstance(name, str) for name in (*answer["opened"], *answer["modules"])))
+    return answer  # type: ignore[no-any-return]  # just shown to be one
 
 
 def _death(status: int, output: str) -> str:
@@ -433,7 +473,10 @@ def _death(status: int, output: str) -> str:
         return f"killed by {name} ({signal.strsignal(number)})"
     if "MemoryError" in output:
         return "ran out of memory (parse_memory)"
-    return f"exited with status {os.waitstatus_to_exitcode(status)} while it was parsed"
+    code = os.waitstatus_to_exitcode(status)
+    last = output.strip().splitlines()[-1:] if "Traceback" in output else []
+    why = f": {shown(last[0], 200)}" if last else ""
+    return f"exited with status {code} while it was parsed{why}"
 
 
 def _size(count: int) -> str:

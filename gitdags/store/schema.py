@@ -79,6 +79,7 @@ environments = Table(
     Column("providers", Text, nullable=False),  # a JSON object, name -> version
     Column("env_file", Hash),
     Column("plugins", Sha),
+    Column("layout", Hash, nullable=False),
     Column("created_at", Moment, nullable=False),
 )
 

@@ -510,6 +510,7 @@ def _environment_row(environment: Environment, now: datetime) -> dict[str, Any]:
         "providers": json.dumps(dict(environment.providers), sort_keys=True),
         "env_file": environment.env_file,
         "plugins": environment.plugins,
+        "layout": environment.layout,
         "created_at": now,
     }
 
@@ -522,7 +523,15 @@ def _repository(row: Any) -> RegisteredRepository:
 
 def _stored_environment(row: Any) -> StoredEnvironment:
     return StoredEnvironment(
-        row.id, row.family, row.engine, row.airflow, row.python, row.plugins, row.created_at
+        row.id,
+        row.family,
+        row.engine,
+        row.airflow,
+        row.python,
+        row.env_file,
+        row.plugins,
+        row.layout,
+        row.created_at,
     )
 
 

@@ -57,7 +57,7 @@ def test_a_repository_shows_none_of_them(repo: Repo) -> None:
     tree = repo("hash-object", "-t", "tree", "-w", "--literally", "--stdin", input=data)
     opened = Repository(repo.path)
     assert list(opened.tree(tree)) == [b"a"]
-    assert opened.dropped(tree) == (b"..", b".git", b"a/b")
+    assert opened.dropped(tree) == [b"..", b".git", b"a/b"]
 
 
 def test_a_bomb_is_refused_before_it_is_walked(repo: Repo) -> None:

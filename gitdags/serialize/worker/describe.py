@@ -101,7 +101,12 @@ def _task(task: Any, dag: Any, airflow: Any, encode: Encoder) -> dict[str, Any]:
             attrs[name] = True
     own = given.get("params")
     if own:
-        attrs["params"] = params(encode, own) if isinstance(own, Mapping) else encode(own)
+        # Airflow hands the DAG's params down to every task; only what a task adds is the task's.
+        mine = params(encode, own) if isinstance(own, Mapping) else {}
+        inherited = params(encode, dag.params)
+        mine = {name: value for name, value in mine.items() if inherited.get(name) != value}
+        if mine:
+            attrs["params"] = mine
     group = getattr(task, "task_group", None)
     shown = given.get("task_display_name")
     if shown and shown != task.task_id:

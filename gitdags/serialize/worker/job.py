@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import os
@@ -15,6 +16,7 @@ from typing import Any, NoReturn
 from . import describe, trace
 
 _RESULT_FD = 3
+_PR_SET_PDEATHSIG = 1  # die with the parent; the first net, as a child can take it down
 
 
 def run(
@@ -23,7 +25,8 @@ def run(
     """Parse ``message["file"]`` below ``message["root"]`` and write JSON to the result pipe.
 
     The JSON is ``{"dags": [{"document", "airflow"}], "errors": [{"type", "message",
-    "traceback"}], "opened": [path]}``. Exits 0 once it is written, 1 when it could not be.
+    "traceback"}], "opened": [path], "modules": [name]}``, ``modules`` being those of Airflow that
+    it had to import. Exits 0 once it is written, 1 when it could not be.
     """
     status = 1
     try:
@@ -44,6 +47,7 @@ def run(
 
 def _detach(result: int, output: int) -> None:
     os.setsid()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)
@@ -103,6 +107,7 @@ def _surround(airflow: Any, config: dict[str, Any], message: dict[str, Any]) -> 
 
 def _parse(airflow: Any, message: dict[str, Any]) -> dict[str, Any]:
     root, path = message["root"], os.path.join(message["root"], message["file"])
+    before = set(sys.modules)
     witness = trace.Trace(root)
     dags, errors = airflow.parse(path)
     opened = witness.stop()
@@ -111,7 +116,7 @@ def _parse(airflow: Any, message: dict[str, Any]) -> dict[str, Any]:
         try:
             own = airflow.serialize(dag)
             found.append({"document": describe.dag(dag, airflow, root, path), "airflow": own})
-        except Exception as error:
+        except BaseException as error:  # of the DAG's own objects; the file's other DAGs stand
             errors.append(
                 {
                     "type": type(error).__name__,
@@ -119,4 +124,5 @@ def _parse(airflow: Any, message: dict[str, Any]) -> dict[str, Any]:
                     "traceback": traceback.format_exc(),
                 }
             )
-    return {"dags": found, "errors": errors, "opened": opened}
+    modules = [name for name in sys.modules if name not in before and name.startswith("airflow.")]
+    return {"dags": found, "errors": errors, "opened": opened, "modules": modules}

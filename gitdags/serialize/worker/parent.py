@@ -1,9 +1,9 @@
 """The warm parent: imports Airflow once, forks a child per DAG file, reports how each ended.
 
 It speaks over one SOCK_SEQPACKET socket. In: ``{"id", "file", "root", ...}`` with two descriptors
-(result, output), or ``{"kill": id}``. Out: ``{"ready": ...}`` once, then ``{"id", "status", "cpu",
-"rss"}`` per job, ``status`` as in os.waitpid. What a job found does not pass through here: its
-result pipe belongs to it alone.
+(result, output), or ``{"kill": id}``. Out: ``{"ready": ...}`` once, then per job ``{"id", "pid"}`` and
+``{"id", "status", "cpu", "rss"}``, ``status`` as in os.waitpid. What a job found does not
+pass through here: its result pipe belongs to it alone.
 """
 
 from __future__ import annotations
@@ -87,6 +87,7 @@ class Parent:
         os.close(output)
         pidfd = os.pidfd_open(pid)
         self.jobs[pidfd] = (message["id"], pid)
+        self.control.send(json.dumps({"id": message["id"], "pid": pid}).encode())
         return pidfd
 
     def _import(self, wanted: list[str]) -> None:

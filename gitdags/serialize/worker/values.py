@@ -20,7 +20,7 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
-MAX_DEPTH = 24
+MAX_DEPTH = 100  # about five frames of Python each; the limit of recursion is 1,000
 
 Handler = Callable[["Encoder", Any, int], Any]
 
@@ -56,7 +56,7 @@ class Encoder:
             return self._encode(value, kind, depth + 1)
         except RecursionError:
             return tagged("truncated", class_name(kind))
-        except Exception:  # a foreign object may raise anything from anything
+        except BaseException:  # a foreign object may raise anything, SystemExit too, from anything
             return tagged(class_name(kind), None)
         finally:
             self._open.discard(id(value))
@@ -162,6 +162,12 @@ def _unordered(encode: Encoder, value: Any, depth: int) -> Any:
     return sorted((encode(item, depth) for item in value), key=_order)
 
 
+def _pattern(encode: Encoder, value: re.Pattern[Any], depth: int) -> Any:
+    text = encode(value.pattern, depth)
+    plain = re.compile(value.pattern).flags
+    return text if value.flags == plain else {"pattern": text, "flags": value.flags & ~plain}
+
+
 def _zone(_: Encoder, value: datetime.tzinfo, __: int) -> Any:
     return str(getattr(value, "name", None) or getattr(value, "key", None) or value)
 
@@ -182,7 +188,7 @@ _HANDLERS: list[tuple[Any, Handler]] = [
     ((list, tuple), lambda encode, value, depth: [encode(item, depth) for item in value]),
     ((set, frozenset), _unordered),
     (types.ModuleType, lambda encode, value, _: tagged("module", encode.module(value.__name__))),
-    (re.Pattern, lambda _, value, __: tagged("re.Pattern", value.pattern)),
+    (re.Pattern, lambda encode, v, depth: tagged("re.Pattern", _pattern(encode, v, depth))),
     (
         (types.GeneratorType, types.CoroutineType),
         lambda _, value, __: tagged(class_name(type(value)), value.__qualname__),

@@ -36,6 +36,7 @@ def upgrade() -> None:
         sa.Column("providers", sa.Text(), nullable=False),
         sa.Column("env_file", sa.String(length=64), nullable=True),
         sa.Column("plugins", sa.String(length=40), nullable=True),
+        sa.Column("layout", sa.String(length=64), nullable=False),
         sa.Column("created_at", sa.DateTime(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_environments")),
     )
