@@ -245,3 +245,46 @@ def test_what_an_ordinary_user_is_refused(
     setup = setup.replace('"$6"', str(tmp_path / "user/mnt"))
     done = _as_nobody(tmp_path, git, "kernel", "print(attempt())", setup)
     assert message in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_in_the_foreground_until_a_signal_and_systemd_is_told(
+    tmp_path: Path, git: Git, end: signal.Signals
+) -> None:
+    import socket
+
+    _as_root()
+    git.files({"f": b"x"})
+    point = tmp_path / "mnt"
+    point.mkdir()
+    code = """
+import sys
+from pathlib import Path
+from fuse_mount import mount
+from fuse_mount.repositories import MountedRepository
+from fuse_mount.supervisor import Plan
+known = [MountedRepository("repo", sys.argv[2], "dags")]
+mount.mount(Plan(sys.argv[1], "kernel"), lambda: known, foreground=True)
+"""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(20)
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, point, git.path],
+            cwd=ROOT,
+            env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "notify")},
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        with process:
+            assert systemd.recv(100) == b"READY=1"
+            assert (point / "repo/main/f").read_bytes() == b"x"
+            os.killpg(process.pid, end)  # as a terminal does
+            assert systemd.recv(100) == b"STOPPING=1"
+            assert process.wait(20) == 0
+    assert mounts.type_at(str(point)) is None
+
+
+def _as_root() -> None:
+    if os.geteuid() != 0 or not os.path.exists("/dev/fuse"):
+        pytest.skip("no /dev/fuse that this user may open")
