@@ -29,6 +29,7 @@ WORKER = Path(__file__).parent / "worker"
 KEPT_OUTPUT = 64 << 10
 """Bytes of what a DAG file prints that are kept, the first ones."""
 _MOST_MODULES = 1_000  # modules of Airflow that children asked for, imported for the next ones
+_IMPORTS = 120.0  # seconds that importing modules of Airflow may take, once, for all files
 _GRACE = 2.0  # seconds in which the worker must have killed what it was told to
 _TRIES = 2  # a file that twice ended with the parser itself gone is the one that ends it
 
@@ -170,7 +171,7 @@ class Pool:
             if not self._running:
                 return
             for job, status, cpu in self._wait():
-                if status is None and job.tries + 1 < _TRIES:
+                if status is None and job.verdict is None and job.tries + 1 < _TRIES:
                     waiting.append((job.request, job.tries + 1))
                 else:
                     ended.append((job, status, cpu))
@@ -297,7 +298,8 @@ class Pool:
             "scratch": str(scratch),
             "imports": [*request.imports, *self._warm],
         }
-        job = _Job(number, request, tries, time.monotonic() + self.limits.timeout)
+        # Its own time begins when it is forked; before that the worker may be importing for it.
+        job = _Job(number, request, tries, time.monotonic() + self.limits.timeout + _IMPORTS)
         job.pipes = {result_in: job.result, output_in: job.output}
         self._running[number] = job
         for pipe in job.pipes:
@@ -324,16 +326,25 @@ class Pool:
                 ended += self._hear()
         now = time.monotonic()
         for job in list(self._running.values()):
-            if now < job.deadline:
-                continue
-            if job.verdict is None:
+            if now >= job.deadline:
+                job.deadline = now + _GRACE
+                self._late(job)
+        return ended
+
+    def _late(self, job: _Job) -> None:
+        """A job whose time is over: have it killed; or the worker, if that does not answer."""
+        assert self._process is not None
+        busy = any(other.pid is None for other in self._running.values())
+        if job.pid is None:
+            job.verdict = ("TimeLimit", f"what it imports took longer than {_IMPORTS:g} s")
+            self._process.kill()
+        elif job.verdict is None:
+            # While the worker imports for another file it cannot say that this one has ended.
+            if not (busy and len(job.pipes) == 0):
                 limit = f"{self.limits.timeout:g} s"
                 self._kill(job, "TimeLimit", f"took longer than {limit} (parse_timeout)")
-            elif self._process is not None:
-                # Told to kill a child and silent since: the worker hangs, in an import perhaps.
-                self._process.kill()
-            job.deadline = now + _GRACE
-        return ended
+        elif not busy:
+            self._process.kill()  # told to kill a child, and silent since
 
     def _hear(self) -> list[tuple[_Job, int | None, float]]:
         assert self._control is not None
@@ -351,7 +362,8 @@ class Pool:
             return [(job, None, 0.0) for job in lost]
         message = json.loads(data)
         if "pid" in message:
-            self._running[message["id"]].pid = message["pid"]
+            job = self._running[message["id"]]
+            job.pid, job.deadline = message["pid"], time.monotonic() + self.limits.timeout
             return []
         job = self._running.pop(message["id"])
         self._drain(job)

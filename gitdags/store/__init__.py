@@ -1,11 +1,7 @@
 """The store: documents by hash, and what each commit holds. The only importer of SQLAlchemy."""
 
-from gitdags.store.store import (
-    NewerStore,
-    OlderStore,
-    Snapshot,
-    Store,
-    StoreUnavailable,
-)
+from gitdags.store.engine import NewerStore, OlderStore, StoreUnavailable
+from gitdags.store.rows import Snapshot
+from gitdags.store.store import Store
 
 __all__ = ["NewerStore", "OlderStore", "Snapshot", "Store", "StoreUnavailable"]

@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    Connection,
-    Engine,
-    Table,
-    and_,
-    create_engine,
-    event,
-    func,
-    insert,
-    select,
-    text,
-    update,
-)
+from sqlalchemy import Connection, Engine, Table, and_, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import DBAPIError
 
-from gitdags.errors import GitdagsError, shown
 from gitdags.model import (
     ListedDag,
     Listing,
@@ -37,48 +21,20 @@ from gitdags.model import (
     RegisteredRepository,
     StoredEnvironment,
 )
-from gitdags.serialize import document
-from gitdags.serialize.document import Document
 from gitdags.serialize.environment import Environment
+from gitdags.store import rows
 from gitdags.store import schema as t
+from gitdags.store.engine import (
+    OlderStore,
+    StoreUnavailable,
+    connect_to,
+    refuse_newer,
+    revision_of,
+    unavailable,
+)
+from gitdags.store.rows import Snapshot
 
 _CHUNK = 500  # values in one IN (...); SQLite's oldest limit on variables is 999
-
-
-class StoreUnavailable(GitdagsError):
-    """The database cannot be reached, read or written."""
-
-    http_status = 503
-
-
-class NewerStore(GitdagsError):
-    """The store was made by a later gitdags."""
-
-    http_status = 503
-
-
-class OlderStore(GitdagsError):
-    """The store wants `gitdags db upgrade`."""
-
-    http_status = 503
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What an index run found at one commit, on its way into the store."""
-
-    commit: str
-    tree: str
-    environment: Environment
-    dags: tuple[tuple[Document, str, str], ...]
-    """(document, file, code hash)"""
-    errors: tuple[ParseFailure, ...]
-    codes: Mapping[str, str]
-    """code hash -> the JSON that was hashed"""
-    airflow: Mapping[str, str]
-    """dag hash -> Airflow's own JSON"""
-    parsed: int
-    seconds: float
 
 
 class Store:
@@ -86,7 +42,7 @@ class Store:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._engine = _engine(url)
+        self._engine = connect_to(url)
         self._checked = False
 
     def close(self) -> None:
@@ -98,7 +54,7 @@ class Store:
     def revision(self) -> str | None:
         """The schema the database has, None for an empty one. Raises StoreUnavailable."""
         with self._guard(), self._engine.connect() as connection:
-            return _revision(connection)
+            return revision_of(connection)
 
     def upgrade(self) -> str:
         """Bring the schema to this version's; the revision reached. Raises NewerStore."""
@@ -109,7 +65,7 @@ class Store:
             with self._engine.connect() as connection:
                 writer = connection.execution_options(gitdags_write=True)
                 with writer.begin():
-                    _refuse_newer(_revision(writer))
+                    refuse_newer(revision_of(writer))
                     migrate.upgrade(writer)
         self._checked = True
         return t.REVISION
@@ -122,7 +78,7 @@ class Store:
             if found is None:
                 self.upgrade()
             elif found != t.REVISION:
-                _refuse_newer(found)
+                refuse_newer(found)
                 raise OlderStore(
                     f"the store has schema {found}, this gitdags wants {t.REVISION}",
                     hint="gitdags db upgrade",
@@ -146,7 +102,7 @@ class Store:
         try:
             yield
         except DBAPIError as error:
-            raise _unavailable(self._engine, error) from None
+            raise unavailable(self._engine, error) from None
 
     @contextmanager
     def _read(self) -> Iterator[Connection]:
@@ -165,8 +121,8 @@ class Store:
     def repositories(self) -> list[RegisteredRepository]:
         """Every registered repository, by name."""
         with self._read() as db:
-            rows = db.execute(select(t.repositories).order_by(t.repositories.c.name))
-            return [_repository(row) for row in rows]
+            found = db.execute(select(t.repositories).order_by(t.repositories.c.name))
+            return [rows.repository(row) for row in found]
 
     def register(self, repository: RegisteredRepository) -> RegisteredRepository:
         """Add a repository, or change what is known of the one with that name."""
@@ -186,7 +142,7 @@ class Store:
                     )
                 )
             where = t.repositories.c.name == repository.name
-            return _repository(db.execute(select(t.repositories).where(where)).one())
+            return rows.repository(db.execute(select(t.repositories).where(where)).one())
 
     # ── writing what a commit holds ───────────────────────────────────────────────────────
 
@@ -194,9 +150,9 @@ class Store:
         """Store a commit's DAGs and failures in one transaction; the number of new documents."""
         now = datetime.now(UTC)
         environment = snapshot.environment.id
-        manifest, dags, errors = _manifest(snapshot)
+        manifest, dags, errors = rows.manifest_rows(snapshot)
         with self._write() as db:
-            self._add(db, t.environments, [_environment_row(snapshot.environment, now)])
+            self._add(db, t.environments, [rows.environment_row(snapshot.environment, now)])
             new = self._add(
                 db,
                 t.documents,
@@ -269,14 +225,14 @@ class Store:
             self._add(db, s, [row])
             return True
 
-    def _add(self, db: Connection, table: Table, rows: Sequence[dict[str, Any]]) -> int:
+    def _add(self, db: Connection, table: Table, new: Sequence[dict[str, Any]]) -> int:
         """Insert the rows that are not there yet; how many those were."""
-        if not rows:
+        if not new:
             return 0
         make = postgresql_insert if self._engine.dialect.name == "postgresql" else sqlite_insert
         statement = make(table).on_conflict_do_nothing()
         # One statement a row where the count matters: executemany reports none.
-        return sum(db.execute(statement, row).rowcount for row in rows)
+        return sum(db.execute(statement, row).rowcount for row in new)
 
     # ── reading what commits hold ─────────────────────────────────────────────────────────
 
@@ -305,13 +261,13 @@ class Store:
             .order_by(e.c.engine != "airflow", e.c.created_at.desc())
         )
         with self._read() as db:
-            return [_stored_environment(row) for row in db.execute(query)]
+            return [rows.stored_environment(row) for row in db.execute(query)]
 
     def environments(self) -> dict[str, StoredEnvironment]:
         """Every environment something was parsed in, by id."""
         with self._read() as db:
-            rows = db.execute(select(t.environments))
-            return {row.id: _stored_environment(row) for row in rows}
+            found = db.execute(select(t.environments))
+            return {row.id: rows.stored_environment(row) for row in found}
 
     def manifests(
         self, repo: RegisteredRepository, commits: Iterable[str], environments: Sequence[str]
@@ -349,7 +305,7 @@ class Store:
                 if dag_id is not None:
                     query = query.where(d.c.dag_id == dag_id)
                 for row in db.execute(query):
-                    found[row.manifest_hash].append(_listed(row))
+                    found[row.manifest_hash].append(rows.listed(row))
         return found
 
     def errors_of(self, manifests: Iterable[str]) -> dict[str, list[ParseFailure]]:
@@ -374,7 +330,9 @@ class Store:
         manifest = self.manifests(repo, [commit], [environment.id]).get(commit)
         if manifest is None:
             return None
-        dags = [_with_environment(dag, environment) for dag in self.dags_of([manifest])[manifest]]
+        dags = [
+            rows.with_environment(dag, environment) for dag in self.dags_of([manifest])[manifest]
+        ]
         errors = self.errors_of([manifest])[manifest]
         return Listing(repo.name, commit, environment.id, tuple(dags), tuple(errors))
 
@@ -464,179 +422,7 @@ class Store:
                 self._add(db, r, [{"repository_id": repo.id, "ref": ref, **values}])
 
 
-# ── rows ──────────────────────────────────────────────────────────────────────────────────────
-
-
-def _manifest(snapshot: Snapshot) -> tuple[str, list[dict[str, Any]], list[dict[str, Any]]]:
-    """(hash, DAG rows, error rows): equal content has an equal hash, whichever commit it is of."""
-    dags = sorted({(doc.dag_id, file, doc.dag_hash, code) for doc, file, code in snapshot.dags})
-    errors = [(e.file, e.type, e.message, e.traceback) for e in snapshot.errors]
-    key = document.digest(document.canonical([list(map(list, dags)), list(map(list, errors))]))
-    return (
-        key,
-        [
-            {
-                "manifest_hash": key,
-                "dag_id": dag_id,
-                "file": file,
-                "dag_hash": dag_hash,
-                "code_hash": code,
-                "guesses": "[]",
-                "placeholders": "[]",
-            }
-            for dag_id, file, dag_hash, code in dags
-        ],
-        [
-            {
-                "manifest_hash": key,
-                "file": file,
-                "position": i,
-                "type": kind,
-                "message": message,
-                "traceback": traceback,
-            }
-            for i, (file, kind, message, traceback) in enumerate(errors)
-        ],
-    )
-
-
-def _environment_row(environment: Environment, now: datetime) -> dict[str, Any]:
-    return {
-        "id": environment.id,
-        "family": environment.family,
-        "engine": environment.engine,
-        "airflow": environment.airflow,
-        "python": environment.python,
-        "providers": json.dumps(dict(environment.providers), sort_keys=True),
-        "env_file": environment.env_file,
-        "plugins": environment.plugins,
-        "layout": environment.layout,
-        "created_at": now,
-    }
-
-
-def _repository(row: Any) -> RegisteredRepository:
-    return RegisteredRepository(
-        row.name, row.path, row.url, row.dags_folder, row.env_file, row.pull_requests, row.id
-    )
-
-
-def _stored_environment(row: Any) -> StoredEnvironment:
-    return StoredEnvironment(
-        row.id,
-        row.family,
-        row.engine,
-        row.airflow,
-        row.python,
-        row.env_file,
-        row.plugins,
-        row.layout,
-        row.created_at,
-    )
-
-
-def _listed(row: Any) -> ListedDag:
-    return ListedDag(
-        row.dag_id,
-        row.file,
-        row.dag_hash,
-        row.code_hash,
-        row.tasks,
-        "",
-        "",
-        tuple(json.loads(row.guesses)),
-        tuple(json.loads(row.placeholders)),
-    )
-
-
-def _with_environment(dag: ListedDag, environment: StoredEnvironment) -> ListedDag:
-    return ListedDag(
-        dag.dag_id,
-        dag.file,
-        dag.dag_hash,
-        dag.code_hash,
-        dag.tasks,
-        environment.id,
-        environment.engine,
-        dag.guesses,
-        dag.placeholders,
-    )
-
-
 def _chunks(values: Iterable[str]) -> Iterator[list[str]]:
     items = list(values)
     for at in range(0, len(items), _CHUNK):
         yield items[at : at + _CHUNK]
-
-
-# ── the engine ────────────────────────────────────────────────────────────────────────────────
-
-
-def _engine(url: str) -> Engine:
-    try:
-        parsed = make_url(url)
-        engine = create_engine(parsed)
-    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-        missing = isinstance(error, ModuleNotFoundError)
-        raise StoreUnavailable(
-            f"GITDAGS_DB: {shown(str(error))}",
-            hint="pip install 'gitdags[postgres]'" if missing else "gitdags config",
-        ) from None
-    if engine.dialect.name not in ("sqlite", "postgresql"):
-        raise StoreUnavailable(
-            f"GITDAGS_DB: {engine.dialect.name} is neither SQLite nor PostgreSQL",
-            hint="gitdags config",
-        )
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _configure_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _configure_sqlite(connection: sqlite3.Connection, _: object) -> None:
-    # The driver must not begin transactions by itself: it would do so too late for a write lock.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA busy_timeout = 30000")
-    cursor.execute("PRAGMA foreign_keys = ON")
-    cursor.execute("PRAGMA synchronous = NORMAL")
-    try:
-        cursor.execute("PRAGMA journal_mode = WAL")
-    except sqlite3.OperationalError as error:
-        if "readonly" not in str(error):
-            raise
-    cursor.close()
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    # A write that begins as a read cannot wait for another writer: SQLite fails it at once.
-    writes = connection.get_execution_options().get("gitdags_write")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _revision(connection: Connection) -> str | None:
-    """The revision Alembic noted, or None; its table is absent in an empty database."""
-    if not connection.dialect.has_table(connection, "alembic_version"):
-        return None
-    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    return None if found is None else str(found)
-
-
-def _refuse_newer(found: str | None) -> None:
-    if found is not None and found > t.REVISION:
-        raise NewerStore(
-            f"the store has schema {found}; this gitdags knows {t.REVISION} and before",
-            hint="pip install --upgrade gitdags",
-        )
-
-
-def _unavailable(engine: Engine, error: DBAPIError) -> StoreUnavailable:
-    reason = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
-    where = engine.url.render_as_string(hide_password=True)
-    if "full" in reason:
-        hint = "df -h"
-    elif "readonly" in reason or "unable to open" in reason:
-        hint = "gitdags -c home=/some/writable/folder repos"
-    else:
-        hint = "gitdags doctor"
-    return StoreUnavailable(f"the store {where}: {shown(reason, 200)}", hint=hint)
