@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import shutil
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from gitdags import git
@@ -34,6 +36,7 @@ def examine(settings: Settings, catalog: Catalog) -> Iterator[Diagnosis]:
         yield Diagnosis("warning", "git", "there is no git program", "apt-get install git")
     yield from _home(settings)
     yield _airflow(settings)
+    yield from _mounts()
     try:
         counts = catalog.counts()
     except GitdagsError as error:
@@ -75,6 +78,23 @@ def _airflow(settings: Settings) -> Diagnosis:
     return Diagnosis(
         "ok", "airflow", f"{found.airflow} in {python}, {len(found.providers)} providers"
     )
+
+
+def _mounts() -> Iterator[Diagnosis]:
+    from fuse_mount.mount import stale_mounts
+
+    if not Path("/dev/fuse").exists():
+        yield Diagnosis(
+            "warning", "mount", "there is no /dev/fuse: `gitdags mount` cannot work here",
+            "modprobe fuse",
+        )  # fmt: skip
+        return
+    stale = stale_mounts()
+    for place in stale:
+        hint = f"gitdags umount --lazy {shlex.quote(place)}"
+        yield Diagnosis("fault", "mount", f"{place} is mounted, but nobody serves it", hint)
+    if not stale:
+        yield Diagnosis("ok", "mount", "/dev/fuse is there, no dead mount")
 
 
 def _repository(name: str, path: str, opened: git.Repository) -> Iterator[Diagnosis]:

@@ -161,7 +161,31 @@ def for_ci(demo: Demo) -> None:
         demo.verify((target / "dags" / "tutorial.py").exists(), "tutorial.py was exported")
 
 
-STEPS: list[Callable[[Demo], None]] = [history, at_a_commit, through_history, for_ci]
+def as_folders(demo: Demo) -> None:
+    """Mount, and read one DAG's file at three releases side by side."""
+    demo.say("Every ref as a folder: no checkout, no clone per version")
+    if not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        print("  left out: there is no /dev/fuse here that this user may open")
+        return
+    with tempfile.TemporaryDirectory(prefix="gitdags-demo-mount-") as place:
+        demo.run("mount", place)
+        try:
+            print(f"\n$ ls {place}/examples", flush=True)
+            names = sorted(os.listdir(f"{place}/examples"))
+            print("  " + "  ".join(names))
+            demo.verify("3.3.2" in names, "the mount lists the tag 3.3.2")
+            lines = {}
+            for release in ("1.10.15", "2.10.5", "3.3.2"):
+                path = Path(place, "examples", release, "dags", "tutorial.py")
+                lines[release] = [ln for ln in path.read_text().splitlines() if "import DAG" in ln]
+                print(f"\n$ grep 'import DAG' {path}\n  " + "\n  ".join(lines[release]), flush=True)
+            demo.verify(lines["3.3.2"] == ["from airflow.sdk import DAG"], f"read {lines['3.3.2']}")
+            demo.verify(lines["1.10.15"] == ["from airflow import DAG"], f"read {lines['1.10.15']}")
+        finally:
+            demo.run("umount", place)
+
+
+STEPS: list[Callable[[Demo], None]] = [history, at_a_commit, through_history, for_ci, as_folders]
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -32,6 +32,7 @@ ONLY = {
     "rich": "gitdags.cli",
     "argparse": "gitdags.cli",
     "argcomplete": "gitdags.cli",
+    "mfusepy": "fuse_mount.libfuse",
 }
 
 

@@ -137,9 +137,7 @@ class Repository:
             kind = self._odb.read_header(pygit2.Oid(hex=oid))[0]
         except (KeyError, ValueError, pygit2.GitError):
             return False
-        return kind == ObjectType.COMMIT or (
-            kind == ObjectType.TAG and self.peel(oid) is not None
-        )
+        return kind == ObjectType.COMMIT or (kind == ObjectType.TAG and self.peel(oid) is not None)
 
     def ref(self, name: str) -> str | None:
         """The commit that a full ref name (or ``HEAD``) leads to, or None."""

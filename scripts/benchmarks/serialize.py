@@ -61,8 +61,9 @@ def main(argv: Sequence[str]) -> int:
     tree = repo.commit(git.resolve(repo, "HEAD").commit).tree
     files = Discovery(repo, Layout()).find(tree).files
     with tempfile.TemporaryDirectory(prefix="gitdags-bench-") as folder:
-        root = Path(folder, "repo")
-        Checkout(repo, root).move(tree)
+        checkout = Checkout(repo, Path(folder, "tree"))
+        checkout.move(tree)
+        root = checkout.folder
         home = Path(folder, "home")
         home.mkdir()
         sides: dict[str, Callable[[], Sample]] = {
@@ -77,7 +78,7 @@ def main(argv: Sequence[str]) -> int:
         for number in range(args.rounds):
             for name, side in sides.items():
                 samples[name].append(side())
-                wall, cpu, _ = samples[name][-1]
+                wall = samples[name][-1][0]
                 print(f"round {number + 1}: {name}: {wall:.2f} s", file=sys.stderr)
     result = _result(samples, len(files))
     _print(result)
