@@ -15,6 +15,7 @@ thread.
 from __future__ import annotations
 
 import difflib
+import functools
 import json
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -25,7 +26,8 @@ from typing import Any
 from gitdags import config, export, git
 from gitdags.comparison import Comparer
 from gitdags.errors import GitdagsError, quoted, shown
-from gitdags.history import History, IndexReport, Progress, display
+from gitdags.git import display
+from gitdags.history import History, IndexReport, Progress
 from gitdags.model import (
     Blamed,
     Commit,
@@ -246,7 +248,7 @@ class Catalog:
         last = self.timeline(repo).last_good(commit, environment, dag_id)
         if last is not None:
             older, rows = last
-            if rows[0].file in failing:
+            if self.timeline(repo).fails(older, commit, rows[0].file, failing):
                 body = self.timeline(repo).json(rows[0].dag_hash)
                 return ShownDocument(body, rows[0], commit.sha, stale_from=older.sha)
             raise NoSuchDag(
@@ -310,7 +312,7 @@ class Catalog:
 
     def timeline(self, repo: RegisteredRepository) -> Timeline:
         """What the store knows along a repository's history."""
-        return Timeline(self._store, self.opened(repo), repo)
+        return Timeline(self._store, self.opened(repo), repo, self.history(repo).fits)
 
     def log(
         self,
@@ -367,15 +369,12 @@ class Catalog:
             )
         timeline = self.timeline(repo)
 
-        def moved(file: str) -> str | None:
-            target = self.opened(repo).rename_target(a.tree, b.tree, file.encode())
-            return None if target is None else display(target)
-
         def last_good(name: str) -> Sequence[ListedDag] | None:
             environment = self._store.environments()[left.environment]
             found = timeline.last_good(a, environment, name)
             return None if found is None else found[1]
 
+        moved = functools.partial(timeline.moved, a, b)
         comparer = Comparer(timeline.json, self._store.code, moved, last_good)
         return comparer.compare(left, right, dag_id, notes)
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from gitdags import diff
 from gitdags.model import Comparison, DagDiff, Json, ListedDag, Listing
-from gitdags.serialize.document import without_sources
+from gitdags.serialize.document import same_structure
 from gitdags.timeline import by_id
 
 
@@ -75,7 +75,7 @@ class Comparer:
         if old.dag_hash == new.dag_hash:
             code_only = sorted(read_before.values()) != sorted(read_after.values())
         else:
-            code_only = without_sources(before) == without_sources(after)
+            code_only = same_structure(before, after)
         if old.file != new.file:
             attributes = {**found.attributes, "file": (old.file, new.file)}
             found = dataclasses.replace(found, attributes=attributes)

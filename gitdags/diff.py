@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gitdags.model import DagDiff, Json
+from gitdags.serialize.document import same
 
 # Told apart by their own lists, or the same by definition.
 _NOT_ATTRIBUTES = {"schema", "dag_id", "tasks", "groups", "edges"}
@@ -59,11 +60,11 @@ def _fields(old: Mapping[str, Any], new: Mapping[str, Any], without: set[str]) -
     found: dict[str, Pair] = {}
     for name in sorted((old.keys() | new.keys()) - without):
         was, now = old.get(name), new.get(name)
-        if was == now:
+        if same(was, now):
             continue
         if name in _NESTED and isinstance(was, dict) and isinstance(now, dict):
             for key in sorted(was.keys() | now.keys()):
-                if was.get(key) != now.get(key):
+                if not same(was.get(key), now.get(key)):
                     found[f"{name}.{key}"] = (was.get(key), now.get(key))
         else:
             found[name] = (was, now)

@@ -14,7 +14,7 @@ from pathlib import Path
 from gitdags import git, scratch
 from gitdags.checkout import Checkout
 from gitdags.config import Settings
-from gitdags.git import Repository
+from gitdags.git import Repository, display
 from gitdags.model import Commit, ParseFailure, RegisteredRepository, StoredEnvironment
 from gitdags.serialize import document
 from gitdags.serialize.discovery import DagFile, Discovery, Layout
@@ -365,11 +365,6 @@ class History:
 
 def _request(checkout: Checkout, file: DagFile) -> Request:
     return Request(checkout.folder, file.path, file.imports[:200])
-
-
-def display(path: bytes) -> str:
-    """A path as text: UTF-8, with other bytes as ``\\xNN``."""
-    return path.decode("utf-8", "backslashreplace")
 
 
 def _sum(a: IndexReport, b: IndexReport) -> IndexReport:

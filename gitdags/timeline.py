@@ -6,13 +6,14 @@ Everything stays within one family of environments: what two parsers make of one
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from gitdags import versions
-from gitdags.git import Repository
+from gitdags.git import Repository, display
 from gitdags.model import (
     Blamed,
     Commit,
@@ -21,7 +22,6 @@ from gitdags.model import (
     Log,
     RegisteredRepository,
     StoredEnvironment,
-    Version,
 )
 from gitdags.store import Store
 
@@ -32,7 +32,7 @@ _PART = 500  # commits asked about at once while looking for the nearest one tha
 class _Walked:
     """What a walk through history came to, oldest first."""
 
-    versions: list[Version] = field(default_factory=list)
+    candidates: list[versions.Candidate] = field(default_factory=list)
     rows: list[tuple[Commit, Sequence[ListedDag]]] = field(default_factory=list)
     failing: set[str] = field(default_factory=set)
     unindexed: int = 0
@@ -44,8 +44,14 @@ class _Walked:
 class Timeline:
     """The indexed history of one repository."""
 
-    def __init__(self, store: Store, repo: Repository, registered: RegisteredRepository) -> None:
-        self._store, self._repo, self._registered = store, repo, registered
+    def __init__(
+        self,
+        store: Store,
+        repo: Repository,
+        registered: RegisteredRepository,
+        fits: Callable[[StoredEnvironment], bool],
+    ) -> None:
+        self._store, self._repo, self._registered, self._fits = store, repo, registered, fits
 
     # ── versions ──────────────────────────────────────────────────────────────────────────
 
@@ -57,12 +63,14 @@ class Timeline:
             return None
         # Newest commit first, and the DAGs of one commit by name.
         place = {commit.sha: i for i, commit in enumerate(commits)}
-        found = sorted(walked.versions, key=lambda v: (place[v.commit.sha], v.dag_id))
+        found = sorted(
+            walked.candidates, key=lambda c: (place[c.version.commit.sha], c.version.dag_id)
+        )
         if limit is not None:
-            shas = list(dict.fromkeys(version.commit.sha for version in found))[:limit]
-            found = [version for version in found if version.commit.sha in set(shas)]
+            shas = set(list(dict.fromkeys(c.version.commit.sha for c in found))[:limit])
+            found = [c for c in found if c.version.commit.sha in shas]
         return Log(
-            tuple(found),
+            tuple(versions.settle(found, self._documents, self._store.codes)),
             walked.unindexed,
             walked.elsewhere,
             walked.baseline,
@@ -86,16 +94,14 @@ class Timeline:
         manifests = self._store.manifests(
             self._registered, [commit.sha for commit in commits], environments
         )
-        contents = self._contents(set(manifests.values()), dag_id)
-        walk = versions.Walk(self.json, self._store.code)
+        contents = self._contents({manifest for _, manifest in manifests.values()}, dag_id)
         walked = _Walked()
-        states: dict[str, versions.State | None] = {}
+        states: dict[str, tuple[versions.State, Commit] | None] = {}
         pending, begun = 0, False  # commits without a snapshot since the last that has one
         for commit in reversed(commits):
             parent = commit.parents[0] if commit.parents else None
-            before = versions.State() if parent is None else states.get(parent)
-            manifest = manifests.get(commit.sha)
-            if manifest is None:
+            before = (versions.State(), commit) if parent is None else states.get(parent)
+            if commit.sha not in manifests:
                 states[commit.sha] = None if parent is None else before
                 if commit.sha in indexed:
                     walked.elsewhere += 1
@@ -104,12 +110,17 @@ class Timeline:
                 continue
             walked.unindexed += pending if begun else 0
             pending, begun = 0, True
-            content = contents[manifest]
-            state, changes = walk.step(before, commit, content)
-            states[commit.sha] = state
+            content = contents[manifests[commit.sha][1]]
+            state, changes = versions.step(
+                None if before is None else before[0],
+                commit,
+                content,
+                functools.partial(self.moved, commit if before is None else before[1], commit),
+            )
+            states[commit.sha] = (state, commit)
             if before is None and walked.baseline is None:
                 walked.baseline = commit.sha
-            walked.versions += changes
+            walked.candidates += changes
             if dag_id is not None:
                 rows = content.dags.get(dag_id, ())
                 walked.seen = walked.seen or bool(rows)
@@ -129,20 +140,38 @@ class Timeline:
             for manifest in manifests
         }
 
-    def _family(self, commits: Iterable[Commit], indexed: dict[str, list[str]]) -> str | None:
-        """The family that shows most of these commits; exact engines before others, then the newest."""
+    def _family(self, commits: Sequence[Commit], indexed: dict[str, list[str]]) -> str | None:
+        """The family to walk in: the one that the newest commit is shown in, as `ls` shows it.
+
+        Where that commit is not indexed, the one that shows most of them; always an exact engine
+        before others, and one the settings in force ask for before others.
+        """
         stored = self._store.environments()
+        if not commits:
+            return None
+        for environment in indexed.get(commits[0].sha, ()):
+            if self._fits(stored[environment]):
+                return stored[environment].family
         counts: dict[str, int] = {}
-        newest: dict[str, tuple[bool, Any]] = {}
-        for environment in stored.values():
-            age = (environment.engine == "airflow", environment.created_at)
-            newest[environment.family] = max(newest.get(environment.family, age), age)
         for commit in commits:
             for family in {stored[e].family for e in indexed.get(commit.sha, ())}:
                 counts[family] = counts.get(family, 0) + 1
-        if not counts:
+        ranks = {
+            e.family: (self._fits(e), e.engine == "airflow", counts[e.family], e.created_at)
+            for e in reversed(stored.values())
+            if e.family in counts
+        }
+        return max(ranks, key=lambda family: ranks[family]) if ranks else None
+
+    def moved(self, old: Commit, new: Commit, file: str) -> str | None:
+        """Where a file of one commit is in another, by git's rule for renames; None if nowhere."""
+        if old.tree == new.tree:
             return None
-        return max(counts, key=lambda f: (newest[f][0], counts[f], newest[f][1]))
+        target = self._repo.rename_target(old.tree, new.tree, file.encode())
+        return None if target is None else display(target)
+
+    def _documents(self, hashes: set[str]) -> dict[str, Json]:
+        return {key: json.loads(text) for key, text in self._store.documents(hashes).items()}
 
     def _of_family(self, family: str | None) -> list[str]:
         return [e.id for e in self._store.environments().values() if e.family == family]
@@ -153,54 +182,63 @@ class Timeline:
         self, commit: Commit, environment: StoredEnvironment, dag_id: str
     ) -> tuple[Commit, list[ListedDag]] | None:
         """The nearest indexed first parent that holds a DAG, and its rows there."""
-        for older, rows in self._ancestors(commit, environment, dag_id):
+        family = self._of_family(environment.family)
+        for older, environment_id, manifest in self._ancestors(commit, family):
+            rows = self._store.dags_of([manifest], dag_id)[manifest]
             if rows:
-                return older, rows
+                engine = environment.engine
+                return older, [
+                    dataclasses.replace(row, environment=environment_id, engine=engine)
+                    for row in rows
+                ]
         return None
+
+    def fails(self, older: Commit, newer: Commit, file: str, failing: set[str]) -> bool:
+        """Whether a file of an older commit, or what it was renamed to, fails at a newer one."""
+        return file in failing or (bool(failing) and self.moved(older, newer, file) in failing)
 
     def last_known(
         self, commit: Commit, environment: StoredEnvironment, files: set[str]
     ) -> dict[str, tuple[str, ...]]:
         """failing file -> the DAGs it defined at the nearest indexed first parent where it was good."""
-        wanted = self._store.files_with_dags(self._registered, files) if files else set()
-        if not wanted:
-            return {}
-        commits = [c.sha for c in self._repo.first_parents(commit.sha)]
-        family = self._of_family(environment.family)
-        manifests = self._store.manifests(self._registered, commits, family)
-        rows = self._store.dags_of(wanted & set(manifests.values()))
         found: dict[str, tuple[str, ...]] = {}
-        for sha in commits:
+        if not files:
+            return found
+        family = self._of_family(environment.family)
+        wanted = self._store.files_with_dags(self._registered, files)
+        first = True
+        for older, _, manifest in self._ancestors(commit, family):
+            if not first and manifest not in wanted:
+                continue
             here: dict[str, set[str]] = {}
-            for row in rows.get(manifests.get(sha, ""), ()):
-                if row.file in files:
-                    here.setdefault(row.file, set()).add(row.dag_id)
-            for file, dag_ids in here.items():
-                found.setdefault(file, tuple(sorted(dag_ids)))
-            if len(found) == len(files):
+            for row in self._store.dags_of([manifest])[manifest]:
+                file: str | None = row.file
+                if (
+                    first
+                    and file not in files
+                    and self._repo.find(commit.tree, row.file.encode()) is None
+                ):
+                    file = self.moved(older, commit, row.file)
+                if file in files:
+                    here.setdefault(str(file), set()).add(row.dag_id)
+            for name, dag_ids in here.items():
+                found.setdefault(name, tuple(sorted(dag_ids)))
+            first = False
+            if len(found) == len(files) or not wanted:
                 break
         return found
 
     def _ancestors(
-        self, commit: Commit, environment: StoredEnvironment, dag_id: str
-    ) -> Iterator[tuple[Commit, list[ListedDag]]]:
-        family = self._of_family(environment.family)
-        commits = list(self._repo.first_parents(commit.sha))[1:]
-        for at in range(0, len(commits), _PART):
-            part = commits[at : at + _PART]
-            manifests = self._store.manifests(self._registered, [c.sha for c in part], family)
-            rows = self._store.dags_of(set(manifests.values()), dag_id)
+        self, commit: Commit, family: Sequence[str]
+    ) -> Iterator[tuple[Commit, str, str]]:
+        """(ancestor, environment id, manifest) along first parents, newest first, where indexed."""
+        commits = self._repo.first_parents(commit.sha)
+        next(commits)
+        while part := list(itertools.islice(commits, _PART)):
+            found = self._store.manifests(self._registered, [c.sha for c in part], family)
             for older in part:
-                if older.sha in manifests:
-                    yield (
-                        older,
-                        [
-                            dataclasses.replace(
-                                row, environment=environment.id, engine=environment.engine
-                            )
-                            for row in rows[manifests[older.sha]]
-                        ],
-                    )
+                if older.sha in found:
+                    yield older, *found[older.sha]
 
     def json(self, dag_hash: str) -> Json:
         """The document stored under a hash that some row names."""

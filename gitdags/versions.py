@@ -6,12 +6,14 @@ its nearest indexed first parent, within one environment.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from gitdags.model import Blamed, ChangeWord, Commit, Json, ListedDag, Version
-from gitdags.serialize.document import without_sources
+from gitdags.serialize.document import same_structure
 
 Rows = Mapping[str, Sequence[ListedDag]]
 """dag_id -> its rows at a commit: one per file that defines it"""
@@ -34,91 +36,134 @@ class State:
     failed: frozenset[str] = frozenset()
 
 
-class Walk:
-    """Replays commits, oldest first, and says at each what changed.
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A version whose word may still have to be found by reading documents."""
 
-    ``document`` gives a stored document's JSON by hash, ``files`` the (path, blob) pairs behind a
-    code hash.
+    version: Version
+    pair: tuple[Sequence[ListedDag], Sequence[ListedDag]] | None = None
+    """the rows before and after, where they decide between structure, code and moved"""
+
+
+def step(
+    before: State | None,
+    commit: Commit,
+    content: Content,
+    moved: Callable[[str], str | None] = lambda _: None,
+) -> tuple[State, list[Candidate]]:
+    """(state after a commit, what changed at it). Without ``before`` all is new, nothing changed.
+
+    ``moved`` gives the path that a file of the state before has now; asked only for the file of a
+    DAG that is gone while some file fails.
     """
+    state = State() if before is None else before
+    rows: dict[str, Sequence[ListedDag]] = dict(content.dags)
+    failed: set[str] = set()
+    found: list[Candidate] = []
 
-    def __init__(
-        self,
-        document: Callable[[str], Json],
-        files: Callable[[str], Sequence[tuple[str, str]]],
-    ) -> None:
-        self._document, self._files = document, files
-        self._words: dict[tuple[str, str, str, str], ChangeWord | None] = {}
+    def say(word: ChangeWord, row: ListedDag, pair: Any = None, *, gone: bool = False) -> None:
+        dag_hash = None if gone else row.dag_hash
+        code_hash = None if gone else row.code_hash
+        version = Version(commit, word, row.dag_id, dag_hash, code_hash, row.file)
+        found.append(Candidate(version, pair))
 
-    def step(
-        self, before: State | None, commit: Commit, content: Content
-    ) -> tuple[State, list[Version]]:
-        """(state after a commit, what changed at it). Without ``before`` all is new, nothing changed."""
-        state = State() if before is None else before
-        rows: dict[str, Sequence[ListedDag]] = dict(content.dags)
-        failed: set[str] = set()
-        versions: list[Version] = []
+    for dag_id, now in content.dags.items():
+        was = state.rows.get(dag_id)
+        if was is None:
+            say("added", now[0])
+        elif dag_id in state.failed:
+            say("fixed", now[0])
+        elif [(r.dag_hash, r.code_hash) for r in was] != [(r.dag_hash, r.code_hash) for r in now]:
+            say("structure", now[0], (was, now))
+    for dag_id, was in state.rows.items():
+        if dag_id in content.dags:
+            continue
+        file = _failing_file(was, content.failing, moved)
+        if file is None:
+            say("removed", was[0], gone=True)
+            continue
+        rows[dag_id] = [dataclasses.replace(was[0], file=file), *was[1:]]
+        failed.add(dag_id)
+        if dag_id not in state.failed:
+            say("failed", was[0])
+    found.sort(key=lambda candidate: candidate.version.dag_id)
+    return State(rows, frozenset(failed)), found if before is not None else []
 
-        def say(word: ChangeWord, dag_id: str, row: ListedDag, *, gone: bool = False) -> None:
-            versions.append(
-                Version(
-                    commit,
-                    word,
-                    dag_id,
-                    None if gone else row.dag_hash,
-                    None if gone else row.code_hash,
-                    row.file,
-                )
-            )
 
-        for dag_id, now in content.dags.items():
-            was = state.rows.get(dag_id)
-            if was is None:
-                say("added", dag_id, now[0])
-            elif dag_id in state.failed:
-                say("fixed", dag_id, now[0])
-            else:
-                word = self._word(was, now)
-                if word is not None:
-                    say(word, dag_id, now[0])
-        for dag_id, was in state.rows.items():
-            if dag_id in content.dags:
-                continue
-            if any(row.file in content.failing for row in was):
-                rows[dag_id] = was
-                failed.add(dag_id)
-                if dag_id not in state.failed:
-                    say("failed", dag_id, was[0])
-            else:
-                say("removed", dag_id, was[0], gone=True)
-        versions.sort(key=lambda version: version.dag_id)
-        return State(rows, frozenset(failed)), versions if before is not None else []
+def _failing_file(
+    was: Sequence[ListedDag], failing: frozenset[str], moved: Callable[[str], str | None]
+) -> str | None:
+    """The file through whose failure a DAG is gone: its own, or what its own was renamed to."""
+    for row in was:
+        if row.file in failing:
+            return row.file
+    if failing:
+        for row in was:
+            target = moved(row.file)
+            if target in failing:
+                return target
+    return None
 
-    def _word(self, was: Sequence[ListedDag], now: Sequence[ListedDag]) -> ChangeWord | None:
-        """How a DAG that is there on both sides changed; of several files', the gravest word."""
-        if [(r.dag_hash, r.code_hash) for r in was] == [(r.dag_hash, r.code_hash) for r in now]:
-            return None
-        if len(was) != len(now):
-            return "structure"
-        words = {self._row_word(a, b) for a, b in zip(was, now, strict=True)}
-        order: tuple[ChangeWord, ...] = ("structure", "code", "moved")
-        return next((word for word in order if word in words), None)
 
-    def _row_word(self, was: ListedDag, now: ListedDag) -> ChangeWord | None:
-        key = (was.dag_hash, was.code_hash, now.dag_hash, now.code_hash)
-        if key not in self._words:
-            self._words[key] = self._compare(was, now)
-        return self._words[key]
+def settle(
+    candidates: Sequence[Candidate],
+    documents: Callable[[set[str]], Mapping[str, Json]],
+    files: Callable[[set[str]], Mapping[str, Sequence[tuple[str, str]]]],
+) -> list[Version]:
+    """The versions with their words. What they need is asked for at once, a window at a time.
 
-    def _compare(self, was: ListedDag, now: ListedDag) -> ChangeWord | None:
-        if was.dag_hash != now.dag_hash:
-            old, new = self._document(was.dag_hash), self._document(now.dag_hash)
-            same = without_sources(old) == without_sources(new)
-            return "code" if same else "structure"
-        if was.code_hash == now.code_hash:
-            return None
-        old_blobs = sorted(blob for _, blob in self._files(was.code_hash))
-        new_blobs = sorted(blob for _, blob in self._files(now.code_hash))
-        return "moved" if old_blobs == new_blobs else "code"
+    ``documents`` gives stored documents' JSON by hash, ``files`` the (path, blob) pairs by code hash.
+    """
+    settled: list[Version] = []
+    words: dict[tuple[str, str, str, str], ChangeWord] = {}
+    for at in range(0, len(candidates), _WINDOW):
+        window = candidates[at : at + _WINDOW]
+        pairs = [
+            (a, b)
+            for candidate in window
+            if candidate.pair is not None and len(candidate.pair[0]) == len(candidate.pair[1])
+            for a, b in zip(*candidate.pair, strict=True)
+            if _key(a, b) not in words
+        ]
+        differ = {row.dag_hash for a, b in pairs if a.dag_hash != b.dag_hash for row in (a, b)}
+        same = {row.code_hash for a, b in pairs if a.dag_hash == b.dag_hash for row in (a, b)}
+        bodies, read = documents(differ), files(same)
+        for a, b in pairs:
+            words[_key(a, b)] = _word(a, b, bodies, read)
+        settled += [_with_word(candidate, words) for candidate in window]
+    return settled
+
+
+_WINDOW = 200  # versions decided at a time: about 1 MB of documents
+_GRAVITY: tuple[ChangeWord, ...] = ("structure", "code", "moved")
+
+
+def _key(was: ListedDag, now: ListedDag) -> tuple[str, str, str, str]:
+    return (was.dag_hash, was.code_hash, now.dag_hash, now.code_hash)
+
+
+def _word(
+    was: ListedDag,
+    now: ListedDag,
+    bodies: Mapping[str, Json],
+    read: Mapping[str, Sequence[tuple[str, str]]],
+) -> ChangeWord:
+    if was.dag_hash != now.dag_hash:
+        return "code" if same_structure(bodies[was.dag_hash], bodies[now.dag_hash]) else "structure"
+    blobs = [sorted(blob for _, blob in read[row.code_hash]) for row in (was, now)]
+    return "moved" if blobs[0] == blobs[1] else "code"
+
+
+def _with_word(
+    candidate: Candidate, words: Mapping[tuple[str, str, str, str], ChangeWord]
+) -> Version:
+    """Of a DAG that several files define, the gravest word; another number of files is structure."""
+    if candidate.pair is None or len(candidate.pair[0]) != len(candidate.pair[1]):
+        return candidate.version
+    keys = [_key(a, b) for a, b in zip(*candidate.pair, strict=True)]
+    said = {words[key] for key in keys if key[:2] != key[2:]}
+    word = next(word for word in _GRAVITY if word in said)
+    return dataclasses.replace(candidate.version, change=word)
 
 
 def blame(versions: Sequence[tuple[Commit, Json]], *, boundary: bool) -> Iterator[Blamed]:
@@ -126,6 +171,8 @@ def blame(versions: Sequence[tuple[Commit, Json]], *, boundary: bool) -> Iterato
 
     ``boundary``: whether history goes on before the first one. Tasks come first, then edges.
     """
+    if not versions:
+        return
     added: dict[tuple[str, ...], Commit] = {}
     changed: dict[tuple[str, ...], Commit] = {}
     before: dict[tuple[str, ...], str] = {}

@@ -14,9 +14,9 @@ MODULES = sorted(p for top in ("gitdags", "fuse_mount") for p in (ROOT / top).rg
 # Lower numbers know nothing of higher ones.
 LAYERS = [
     {"gitdags", "gitdags.errors", "gitdags.model", "gitdags.config", "gitdags.scratch"},
-    {"gitdags.git", "gitdags.mirror", "gitdags.diff", "gitdags.checkout", "gitdags.export"},
+    {"gitdags.git", "gitdags.mirror", "gitdags.checkout", "gitdags.export"},
     {"gitdags.serialize"},
-    {"gitdags.store", "gitdags.versions"},
+    {"gitdags.store", "gitdags.versions", "gitdags.diff"},
     {"gitdags.history", "gitdags.registry", "gitdags.timeline"},
     {"gitdags.comparison"},
     {"gitdags.catalog"},

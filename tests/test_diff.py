@@ -38,6 +38,13 @@ def test_tasks_and_their_fields() -> None:
     assert found.tasks_changed == {"a": {"attrs.pool": ("p", None), "attrs.retries": (None, 3)}}
 
 
+def test_true_is_not_one() -> None:
+    found = compare(
+        document(tasks=[task("a", attrs={"x": 1})]), document(tasks=[task("a", attrs={"x": True})])
+    )
+    assert found.tasks_changed == {"a": {"attrs.x": (1, True)}}
+
+
 def test_edges_and_labels() -> None:
     found = compare(
         document(edges=[["a", "b", None], ["b", "c", "yes"]]),

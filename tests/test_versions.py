@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gitdags.model import Commit, ListedDag
-from gitdags.versions import Content, State, Walk, blame
+from gitdags.versions import Content, State, blame, settle, step
 
 DOCUMENTS = {
     "1": {"dag_id": "d", "tasks": [{"f": {"name": "x", "source": "a"}}]},
@@ -32,15 +33,23 @@ def row(dag_hash: str = "1", code_hash: str = "c1", file: str = "dags/a.py") -> 
     return ListedDag("d", file, dag_hash, code_hash, 1, "e", "airflow")
 
 
-def words(*contents: Content) -> list[list[str]]:
+def words(*contents: Content, moved: dict[str, str] | None = None) -> list[list[str]]:
     """The words said at each commit of a history."""
-    walk = Walk(DOCUMENTS.__getitem__, FILES.__getitem__)
     state: State | None = State()
     found = []
     for n, content in enumerate(contents):
-        state, versions = walk.step(state, commit(n), content)
+        state, candidates = step(state, commit(n), content, (moved or {}).get)
+        versions = settle(candidates, documents_of, files_of)
         found.append([version.change for version in versions])
     return found
+
+
+def documents_of(hashes: set[str]) -> dict[str, Any]:
+    return {key: DOCUMENTS[key] for key in hashes}
+
+
+def files_of(hashes: set[str]) -> dict[str, list[tuple[str, str]]]:
+    return {key: FILES[key] for key in hashes}
 
 
 def holds(*rows: ListedDag, failing: tuple[str, ...] = ()) -> Content:
@@ -92,10 +101,25 @@ def test_a_second_definition_is_a_change_of_structure() -> None:
 
 
 def test_before_the_first_indexed_commit_nothing_is_said() -> None:
-    walk = Walk(DOCUMENTS.__getitem__, FILES.__getitem__)
-    state, versions = walk.step(None, commit(0), holds(row()))
-    assert versions == []
-    assert walk.step(state, commit(1), holds())[1][0].change == "removed"
+    state, candidates = step(None, commit(0), holds(row()))
+    assert candidates == []
+    assert step(state, commit(1), holds())[1][0].version.change == "removed"
+
+
+def test_renamed_and_failing_in_one_commit_is_failed() -> None:
+    failing = holds(failing=("dags/b.py",))
+    said = words(
+        holds(row()), failing, failing, holds(row(file="dags/b.py")),
+        moved={"dags/a.py": "dags/b.py"},
+    )  # fmt: skip
+    assert said == [["added"], ["failed"], [], ["fixed"]]
+    assert words(holds(row()), failing) == [["added"], ["removed"]]
+
+
+def test_true_is_not_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(DOCUMENTS, "true", {"dag_id": "d", "tasks": [{"x": True}]})
+    monkeypatch.setitem(DOCUMENTS, "one", {"dag_id": "d", "tasks": [{"x": 1}]})
+    assert words(holds(row("true")), holds(row("one"))) == [["added"], ["structure"]]
 
 
 contents = st.one_of(
@@ -140,6 +164,9 @@ def document(tasks: dict[str, Any], *edges: tuple[str, str]) -> dict[str, Any]:
 
 
 class TestBlame:
+    def test_of_nothing_is_nothing(self) -> None:
+        assert list(blame([], boundary=False)) == []
+
     def test_who_brought_and_who_last_changed(self) -> None:
         found = blame(
             [

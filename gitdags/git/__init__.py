@@ -15,6 +15,7 @@ from gitdags.git.repository import (
     TreeTooLarge,
     UnsupportedRepository,
     discover,
+    display,
     is_sha,
     limit_memory,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "TreeTooLarge",
     "UnsupportedRepository",
     "discover",
+    "display",
     "is_sha",
     "limit_memory",
     "parse_instant",

@@ -62,6 +62,11 @@ class TreeTooLarge(GitdagsError):
     """A commit holds more than anyone would check out."""
 
 
+def display(path: bytes) -> str:
+    """A path as text: UTF-8, with other bytes as ``\\xNN``."""
+    return path.decode("utf-8", "backslashreplace")
+
+
 def is_sha(text: str) -> bool:
     """Whether the text is a full object id: 40 lower-case hex digits."""
     return _SHA.fullmatch(text) is not None

@@ -105,6 +105,16 @@ def _order(value: Json) -> tuple[bool, str]:
     return value is not None, text
 
 
+def same(a: Json, b: Json) -> bool:
+    """Whether two JSON values are the same JSON: True is not 1, as it is in Python."""
+    return a == b and canonical(a) == canonical(b)
+
+
+def same_structure(a: Json, b: Json) -> bool:
+    """Whether two documents differ in the source of callables at most."""
+    return same(without_sources(a), without_sources(b))
+
+
 class _Normaliser:
     def __init__(self, replace: Sequence[tuple[str, str]]) -> None:
         self._table = dict(replace)

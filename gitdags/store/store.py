@@ -266,16 +266,16 @@ class Store:
     def environments(self) -> dict[str, StoredEnvironment]:
         """Every environment something was parsed in, by id."""
         with self._read() as db:
-            found = db.execute(select(t.environments))
+            found = db.execute(select(t.environments).order_by(t.environments.c.created_at.desc()))
             return {row.id: rows.stored_environment(row) for row in found}
 
     def manifests(
         self, repo: RegisteredRepository, commits: Iterable[str], environments: Sequence[str]
-    ) -> dict[str, str]:
-        """commit -> manifest hash, for the commits indexed in the first fitting environment."""
+    ) -> dict[str, tuple[str, str]]:
+        """commit -> (environment id, manifest hash), in the first environment it is indexed in."""
         s = t.snapshots
         rank = {environment: i for i, environment in enumerate(environments)}
-        found: dict[str, tuple[int, str]] = {}
+        found: dict[str, tuple[int, str, str]] = {}
         with self._read() as db:
             for chunk in _chunks(commits):
                 query = select(s.c.commit, s.c.environment_id, s.c.manifest_hash).where(
@@ -284,9 +284,9 @@ class Store:
                     s.c.environment_id.in_(list(rank)),
                 )
                 for commit, environment, manifest in db.execute(query):
-                    better = (rank[environment], manifest)
+                    better = (rank[environment], environment, manifest)
                     found[commit] = min(found.get(commit, better), better)
-        return {commit: manifest for commit, (_, manifest) in found.items()}
+        return {commit: (environment, m) for commit, (_, environment, m) in found.items()}
 
     def dags_of(
         self, manifests: Iterable[str], dag_id: str | None = None
@@ -327,9 +327,10 @@ class Store:
         self, repo: RegisteredRepository, commit: str, environment: StoredEnvironment
     ) -> Listing | None:
         """What a commit holds in an environment; None where it was not indexed in it."""
-        manifest = self.manifests(repo, [commit], [environment.id]).get(commit)
-        if manifest is None:
+        found = self.manifests(repo, [commit], [environment.id]).get(commit)
+        if found is None:
             return None
+        manifest = found[1]
         dags = [
             rows.with_environment(dag, environment) for dag in self.dags_of([manifest])[manifest]
         ]
@@ -376,10 +377,18 @@ class Store:
 
     def code(self, code_hash: str) -> list[tuple[str, str]]:
         """The (path, blob id) pairs behind a code hash; [] for an unknown one."""
+        return self.codes([code_hash]).get(code_hash, [])
+
+    def codes(self, hashes: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
+        """code hash -> its (path, blob id) pairs, for the hashes that are there."""
+        c = t.codes
+        found: dict[str, list[tuple[str, str]]] = {}
         with self._read() as db:
-            query = select(t.codes.c.files).where(t.codes.c.code_hash == code_hash)
-            text_ = db.execute(query).scalar()
-        return [(path, blob) for path, blob in json.loads(text_ or "[]")]
+            for chunk in _chunks(hashes):
+                query = select(c.c.code_hash, c.c.files).where(c.c.code_hash.in_(chunk))
+                for key, files in db.execute(query):
+                    found[key] = [(path, blob) for path, blob in json.loads(files)]
+        return found
 
     def dag_ids(self, repo: RegisteredRepository) -> list[str]:
         """Every dag_id ever seen in a repository."""
