@@ -54,7 +54,7 @@ def dag(dag: Any, airflow: Any, root: str, path: str) -> dict[str, Any]:
         "dag_id": dag.dag_id,
         "description": dag.description,
         "doc_md": dag.doc_md,
-        "schedule": _schedule(dag, encode),
+        "schedule": _schedule(dag, airflow, encode),
         "start_date": encode(start),
         "end_date": encode(end),
         "timezone": encode(dag.timezone),
@@ -69,11 +69,28 @@ def dag(dag: Any, airflow: Any, root: str, path: str) -> dict[str, Any]:
         "tasks": tasks,
         "groups": list(_groups(dag.task_group, encode)),
         "edges": [
-            [task.task_id, below, dag.get_edge_info(task.task_id, below).get("label")]
+            [task.task_id, below, _label(dag, task, dag.task_dict[below])]
             for task in dag.task_dict.values()
             for below in task.downstream_task_ids
         ],
     }
+
+
+def _label(dag: Any, start: Any, end: Any) -> Any:
+    """The label of an edge; Airflow keeps one into or out of a group at the group's joint."""
+    for above in (start.task_id, *(g.downstream_join_id for g in _groups_around(start))):
+        for below in (end.task_id, *(g.upstream_join_id for g in _groups_around(end))):
+            label = dag.get_edge_info(above, below).get("label")
+            if label is not None:
+                return label
+    return None
+
+
+def _groups_around(task: Any) -> Any:
+    group = getattr(task, "task_group", None)
+    while group is not None and group.group_id is not None:
+        yield group
+        group = group.parent_group if hasattr(group, "parent_group") else group.task_group
 
 
 def _task(task: Any, dag: Any, airflow: Any, encode: Encoder) -> dict[str, Any]:
@@ -223,24 +240,41 @@ _SCHEDULES = {
 }
 
 
-def _schedule(dag: Any, encode: Encoder) -> dict[str, Any]:
-    """``{"type", "value"}``: none, once, continuous, cron, timedelta, assets or timetable."""
+def _schedule(dag: Any, airflow: Any, encode: Encoder) -> dict[str, Any]:
+    """``{"type", "value"}``: none, once, continuous, cron, timedelta, assets or timetable.
+
+    ``cron`` and ``timedelta`` are what a bare value stands for; a timetable that differs from that
+    in anything (its time zone, its interval) is a ``timetable`` with all its fields.
+    """
     timetable = dag.timetable
     kind = _SCHEDULES.get(type(timetable).__name__, "timetable")
     if kind in ("none", "once", "continuous"):
         return {"type": kind, "value": None}
-    if kind == "cron":
-        expression = getattr(timetable, "_expression", None) or getattr(timetable, "expression", "")
-        return {"type": kind, "value": expression}
-    if kind == "timedelta":
-        delta = getattr(timetable, "_delta", None) or getattr(timetable, "delta", None)
-        return {"type": kind, "value": encode(delta)}
     if kind == "assets":
         condition = getattr(timetable, "asset_condition", None) or timetable.dataset_condition
         return {"type": kind, "value": encode(condition)}
-    try:
-        own = timetable.serialize()
-    except Exception:  # a timetable that cannot be serialized has at least its name
-        own = encode(timetable)
+    fields = _timetable_fields(timetable, encode)
+    if kind in ("cron", "timedelta"):
+        names = ("expression", "_expression") if kind == "cron" else ("delta", "_delta")
+        value = next(own for name in names if (own := getattr(timetable, name, None)) is not None)
+        plain = airflow.plain_timetable(value, dag.timezone)
+        if type(plain) is type(timetable) and _timetable_fields(plain, encode) == fields:
+            return {"type": kind, "value": encode(value)}
     name = class_name(type(timetable))
-    return {"type": "timetable", "value": {"class": name, "fields": encode(own)}}
+    return {"type": "timetable", "value": {"class": name, "fields": fields}}
+
+
+def _timetable_fields(timetable: Any, encode: Encoder) -> Any:
+    condition = getattr(timetable, "asset_condition", getattr(timetable, "dataset_condition", None))
+    inner = getattr(timetable, "timetable", None)
+    if condition is not None and inner is not None:  # assets or time, whichever comes first
+        own = {"class": class_name(type(inner)), "fields": _timetable_fields(inner, encode)}
+        return {"assets": encode(condition), "timetable": own}
+    described = getattr(type(timetable), "__attrs_attrs__", None)
+    if described is not None:
+        return {a.name.lstrip("_"): encode(getattr(timetable, a.name, None)) for a in described}
+    try:
+        return encode(timetable.serialize())
+    except Exception:  # an author's own timetable that cannot be serialized
+        own = getattr(timetable, "__dict__", {})
+        return {name.lstrip("_"): encode(own[name]) for name in sorted(own)}

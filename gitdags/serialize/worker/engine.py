@@ -63,6 +63,10 @@ class Airflow:
             "airflow.sdk.definitions.mappedoperator:MappedOperator",
             "airflow.models.mappedoperator:MappedOperator",
         )
+        self.plain_timetable = _first(
+            "airflow.sdk.definitions.dag:_create_timetable", "airflow.models.dag:create_timetable"
+        )
+        """(cron expression or timedelta, time zone) -> the timetable that a bare value stands for"""
         self.handlers = self._handlers()
         self._without_database()
         plain = self.operator_class(task_id="plain")
@@ -182,19 +186,12 @@ class Airflow:
                 ("airflow.sdk.definitions.param:ParamsDict", "airflow.models.param:ParamsDict"),
                 lambda encode, v, depth: params(encode, v, depth),
             ),
+            (("airflow.sdk.definitions.asset:Asset", "airflow.datasets:Dataset"), _asset),
+            (("airflow.sdk.definitions.asset:AssetAll", "airflow.datasets:DatasetAll"), _condition),
+            (("airflow.sdk.definitions.asset:AssetAny", "airflow.datasets:DatasetAny"), _condition),
             (
-                ("airflow.sdk.definitions.asset:Asset", "airflow.datasets:Dataset"),
-                lambda encode, v, depth: values.tagged(
-                    "asset",
-                    encode(
-                        {
-                            "name": getattr(v, "name", None) or v.uri,
-                            "uri": v.uri,
-                            "extra": getattr(v, "extra", None) or {},
-                        },
-                        depth,
-                    ),
-                ),
+                ("airflow.sdk.definitions.asset:AssetAlias", "airflow.datasets:DatasetAlias"),
+                lambda encode, v, depth: values.tagged("asset_alias", _named(v)),
             ),
             (
                 (
@@ -204,7 +201,48 @@ class Airflow:
                 lambda *_: None,
             ),
         ]
-        return [(_first(*names), handler) for names, handler in wanted]
+        found = [(_first(*names), handler) for names, handler in wanted]
+        if self.major >= 3:  # assets named before they are defined
+            refs = _first("airflow.sdk.definitions.asset:AssetRef")
+            found.append((refs, lambda encode, v, depth: values.tagged("asset_ref", _named(v))))
+        for name, handler in (  # what timetables of 3.2 and later turn assets into
+            ("SerializedAsset", _asset),
+            ("SerializedAssetBooleanCondition", _condition),
+            ("SerializedAssetAlias", lambda _, v, __: values.tagged("asset_alias", _named(v))),
+        ):
+            try:
+                found.append((_first(f"airflow.serialization.definitions.assets:{name}"), handler))
+            except ImportError:
+                break
+        return found
+
+
+def _asset(encode: values.Encoder, value: Any, depth: int) -> Any:
+    """Name, URI and extra; group and watchers where there are any."""
+    fields = {**_named(value), "uri": value.uri, "extra": getattr(value, "extra", None) or {}}
+    fields["name"] = getattr(value, "name", None) or value.uri
+    watchers = getattr(value, "watchers", None)
+    if watchers:
+        fields["watchers"] = [
+            {"name": one.name, "trigger": values.class_name(type(one.trigger))} for one in watchers
+        ]
+    return values.tagged("asset", encode(fields, depth))
+
+
+def _condition(encode: values.Encoder, value: Any, depth: int) -> Any:
+    """All or any of several assets."""
+    kind = "asset_all" if type(value).__name__.endswith("All") else "asset_any"
+    return values.tagged(kind, [encode(one, depth) for one in value.objects])
+
+
+def _named(value: Any) -> dict[str, Any]:
+    """What an asset, alias or reference goes by; the group only where it is not the usual one."""
+    found = {}
+    for name in ("name", "uri", "group"):
+        own = getattr(value, name, None)
+        if own and (name, own) != ("group", "asset"):
+            found[name] = own
+    return found
 
 
 def params(encode: values.Encoder, value: Any, depth: int = 0) -> dict[str, Any]:

@@ -88,8 +88,9 @@ class Encoder:
         return {name: self(getattr(value, name, None), depth) for name in names}
 
     def mapping(self, value: Mapping[Any, Any], depth: int) -> Any:
-        """A mapping; one with other keys than strings, or with a key ``__type``, as pairs."""
-        if all(isinstance(key, str) for key in value) and "__type" not in value:
+        """A mapping; as pairs where it has other keys than strings, or looks like what we write."""
+        ours = "__type" in value or value.keys() == {"name", "source"}
+        if all(isinstance(key, str) for key in value) and not ours:
             return {str(key): self(item, depth) for key, item in value.items()}
         pairs = [[self(key, depth), self(item, depth)] for key, item in value.items()]
         return tagged("dict", sorted(pairs, key=_order))
