@@ -34,6 +34,9 @@ def test_a_killed_server_is_replaced_and_open_files_go_on(git: Git, mount_it: Mo
             _, server = mounted.processes
             os.kill(server, signal.SIGKILL)
             mounted.wait_logged("took over", round + 1)
+            mounted.wait_logged(
+                "kernel server", round + 2
+            )  # the supervisor names it in its own time
         assert start + file.read() == in_git(git.path, commits[-1])[name.encode()][1]
     assert set(map(os.fsencode, os.listdir(folder))) == {
         path.split(b"/")[1] for path in in_git(git.path, commits[-1]) if path.startswith(b"dags/")
@@ -72,6 +75,9 @@ while not Path(sys.argv[5]).exists():
         for round in range(4):
             os.kill(mounted.processes[1], signal.SIGKILL)
             mounted.wait_logged("took over", round + 1)
+            mounted.wait_logged(
+                "kernel server", round + 2
+            )  # the supervisor names it in its own time
     finally:
         stop.touch()
         ends = [reader.wait(60) for reader in readers]
