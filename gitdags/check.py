@@ -46,32 +46,30 @@ def check(
     else:
         before = None
     listing = catalog.dags(repo, commit.sha, parse=parse)
-    rows = [row for row in listing.dags if before is None or _touched(catalog, row, before)]
+    known = {_made_of(row) for row in before.dags} if before is not None else set()
+    rows = [row for row in listing.dags if _made_of(row) not in known]
     files = sorted({row.file for row in rows})
     budget = catalog.settings(repo)["size_budget"]
     findings = [
         *_imports(listing.errors, before),
         *_clashes(listing.dags, set(files) if before is not None else None),
         *_sizes(catalog, rows, budget),
-        *(_unstable(catalog, repo, commit, rows, files) if files and parse else ()),
+        *(_unstable(catalog, repo, commit, listing, rows) if files and parse else ()),
     ]
     return CheckReport(
         repo.name,
         commit.sha,
         None if base is None else base.sha,
         len({row.dag_id for row in rows}),
-        len(files),
+        len({*files, *(finding.file for finding in findings)}),
         tuple(findings),
         comparison,
     )
 
 
-def _touched(catalog: Catalog, row: ListedDag, before: Listing) -> bool:
-    """Whether what a DAG is made of differs from what it was."""
-    return not any(
-        (old.dag_id, old.dag_hash, old.code_hash) == (row.dag_id, row.dag_hash, row.code_hash)
-        for old in before.dags
-    )
+def _made_of(row: ListedDag) -> tuple[str, str, str]:
+    """What must be the same for a DAG to be untouched by a change."""
+    return row.dag_id, row.dag_hash, row.code_hash
 
 
 def _imports(errors: Iterable[ParseFailure], before: Listing | None) -> Iterable[Finding]:
@@ -120,17 +118,17 @@ def _unstable(
     catalog: Catalog,
     repo: RegisteredRepository,
     commit: Commit,
+    listing: Listing,
     rows: Sequence[ListedDag],
-    files: Sequence[str],
 ) -> Iterable[Finding]:
     """DAGs whose second parse, elsewhere and with another hash seed, gives other bytes."""
     history = catalog.history(repo)
     again: dict[_Key, ParsedFile] = {}
-    for parsed in history.parse(commit, hash_seed=_OTHER_SEED, only=set(files)):
+    for parsed in history.parse(commit, hash_seed=_OTHER_SEED, only={row.file for row in rows}):
         for document in parsed.documents:
             again[_Key(document.dag_id, parsed.file)] = parsed
     first_keys = {_Key(row.dag_id, row.file) for row in rows}
-    known = {_Key(row.dag_id, row.file) for row in catalog.dags(repo, commit.sha).dags}
+    known = {_Key(row.dag_id, row.file) for row in listing.dags}
     for key in sorted(again.keys() - first_keys - known, key=lambda k: (k.file, k.dag_id)):
         message = f"{key.dag_id} is there in a second parse only"
         yield Finding("unstable", key.file, message, key.dag_id)

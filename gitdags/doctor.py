@@ -42,7 +42,7 @@ def examine(settings: Settings, catalog: Catalog) -> Iterator[Diagnosis]:
     except GitdagsError as error:
         yield Diagnosis("fault", "store", error.message, error.hint)
         return
-    listed = ", ".join(f"{n:,} {name}" for name, n in counts.items())
+    listed = ", ".join(f"{name} {n:,}" for name, n in counts.items())
     yield Diagnosis("ok", "store", listed)
     for repo in catalog.repositories():
         try:

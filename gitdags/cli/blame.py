@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from itertools import groupby
 
 from gitdags.cli import table
 from gitdags.cli.context import Context, moment
-from gitdags.cli.words import add_dag, add_revision, day
-from gitdags.model import Commit
+from gitdags.cli.log import heading
+from gitdags.cli.words import add_dag, add_revision
+from gitdags.model import Blamed, Commit
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -34,24 +37,26 @@ def run(context: Context, args: argparse.Namespace) -> int:
             ]
         )
         return 0
-    rows: list[list[table.Cell]] = [
-        [
-            (
-                ("^" if one.boundary and one.changed == one.added else "") + one.changed.sha[:12],
-                "yellow",
-            ),
-            day(one.changed.committed_at),
-            (one.changed.author, "dim"),
-            " → ".join(one.name),
-            ("" if one.added == one.changed else f"since {one.added.sha[:12]}", "dim"),
-            (one.changed.subject, "dim"),
-        ]
-        for one in found
-    ]
-    table.write(context.out, rows)
+    found = sorted(found, key=lambda one: one.changed.committed_at, reverse=True)
+    for _, group in groupby(found, key=lambda one: one.changed.sha):
+        _block(context, list(group))
     if any(one.boundary for one in found):
         context.note("^ was there already at the oldest indexed commit; hint: gitdags index --all")
     return 0
+
+
+def _block(context: Context, brought: Sequence[Blamed]) -> None:
+    """A commit, and under it what it brought or last changed."""
+    table.print_line(context.out, heading(brought[0].changed))
+    rows: list[list[table.Cell]] = []
+    for one in brought:
+        old = one.added != one.changed
+        sign = "^" if one.boundary and not old else "~" if old else "+"
+        style = {"^": "dim", "~": "yellow", "+": "green"}[sign]
+        since = f"since {one.added.sha[:12]}" if old else ""
+        rows.append(["   ", (f"{sign} {' → '.join(one.name)}", style), (since, "dim")])
+    table.write(context.out, rows)
+    context.out.print()
 
 
 def _commit(commit: Commit) -> dict[str, str]:

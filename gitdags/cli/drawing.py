@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gitdags.cli import table
+from gitdags.cli.words import operator_name
 from gitdags.errors import shown
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def _line(console: Console, art: str, task: Mapping[str, Any] | None, *, arrows:
         line.append(shown(task["task_id"], 200), style="bold not dim")
         if task["mapped"]:
             line.append(" []", style="magenta not dim")
-        line.append(f"  {shown(task['operator'], 80)}", style="dim")
+        line.append(f"  {shown(operator_name(task['operator']), 80)}", style="dim")
         if task["trigger_rule"] != "all_success":
             line.append(f"  {task['trigger_rule']}", style="yellow not dim")
         if arrows and task["downstream"]:

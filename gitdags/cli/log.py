@@ -6,12 +6,16 @@ import argparse
 import shlex
 from collections.abc import Sequence
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from gitdags.cli import table
 from gitdags.cli.context import Context, moment
 from gitdags.cli.words import add_dag, add_revision, count, day
 from gitdags.errors import UsageError, shown
-from gitdags.model import Version
+from gitdags.model import Commit, Version
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 _NAMED = 6  # dag_ids named on one line
 
@@ -64,7 +68,8 @@ def run(context: Context, args: argparse.Namespace) -> int:
         )
     if log.elsewhere > 0:
         context.note(
-            f"{count(log.elsewhere, 'commit')} indexed in another environment only, not compared"
+            f"{count(log.elsewhere, 'commit')} indexed in another environment only, not compared\n"
+            "hint: gitdags index --all"
         )
     return 0
 
@@ -83,16 +88,20 @@ def as_json(version: Version) -> dict[str, object]:
     }
 
 
-def _block(context: Context, versions: Sequence[Version]) -> None:
+def heading(commit: Commit) -> Text:
+    """A commit in one line: id, day, subject, author."""
     from rich.text import Text
 
-    commit = versions[0].commit
     head = Text()
     head.append(commit.sha[:12], style="yellow")
     head.append(f"  {day(commit.committed_at)}  ")
     head.append(shown(commit.subject, 500), style="bold")
     head.append(f"  {shown(commit.author)}", style="dim")
-    table.print_line(context.out, head)
+    return head
+
+
+def _block(context: Context, versions: Sequence[Version]) -> None:
+    table.print_line(context.out, heading(versions[0].commit))
     rows: list[list[table.Cell]] = []
     for change, style in table.CHANGE_STYLES.items():
         names = [v.dag_id for v in versions if v.change == change]

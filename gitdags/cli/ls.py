@@ -7,6 +7,8 @@ import argparse
 from gitdags.cli import table
 from gitdags.cli.context import Context
 from gitdags.cli.words import add_no_parse, add_revision, count, day
+from gitdags.errors import shown
+from gitdags.model import ParseFailure
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -80,14 +82,18 @@ def run(context: Context, args: argparse.Namespace) -> int:
         context.note(f"warning: {dag_id} is defined by {seen[dag_id]} files: {files}")
     if listing.errors:
         context.out.print(f"\n{count(len(listing.errors), 'import error')}", style="bold red")
-        failures: list[list[table.Cell]] = [
-            [
-                (e.file, "red"),
-                e.type,
-                e.message.split("\n")[0][:200],
-                ("was: " + ", ".join(e.dag_ids), "dim") if e.dag_ids else "",
-            ]
-            for e in listing.errors
-        ]
-        table.write(context.out, failures)
+        for error in listing.errors:
+            _failure(context, error)
     return 0
+
+
+def _failure(context: Context, error: ParseFailure) -> None:
+    """The file, what is wrong with it, and the DAGs it had: each may be long, so each has a line."""
+    from rich.text import Text
+
+    context.out.print(Text(shown(error.file, 500), style="red"))
+    message = f"{error.type}: {error.message}".split("\n")[0]
+    table.print_line(context.out, Text(f"    {shown(message, 500)}"))
+    if error.dag_ids:
+        was = ", ".join(error.dag_ids)
+        table.print_line(context.out, Text(f"    was: {shown(was, 500)}", style="dim"))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from gitdags.cli import drawing, table
 from gitdags.cli.context import Context
-from gitdags.cli.words import add_dag, add_no_parse, add_revision, count
+from gitdags.cli.words import add_dag, add_no_parse, add_revision, count, operator_name
 from gitdags.errors import UsageError, shown
 from gitdags.model import Json, ShownDocument
 from gitdags.serialize.document import select
@@ -88,21 +90,32 @@ def _summary(context: Context, shown_document: ShownDocument) -> None:
         ("params", ", ".join(document["params"])),
     ]
     table.write(out, [[(name, "dim"), text] for name, text in facts if text])
-    edges = count(len(document["edges"]), "edge")
-    out.print(f"\n{count(len(document['tasks']), 'task')}, {edges}", style="bold")
+    counts = [count(len(document["tasks"]), "task"), count(len(document["edges"]), "edge")]
+    if document["groups"]:
+        counts.append(count(len(document["groups"]), "group"))
+    out.print("\n" + ", ".join(counts), style="bold")
     table.write(
         out,
         [
             [
                 ("●", task["ui_color"] if _is_colour(task["ui_color"]) else ""),
                 task["task_id"] + (" []" if task["mapped"] else ""),
-                (task["operator"], "dim"),
-                ("" if task["trigger_rule"] == "all_success" else task["trigger_rule"], "yellow"),
+                (operator_name(task["operator"]), "dim"),
+                (" ".join(_marks(task)), "yellow"),
                 ("→ " + ", ".join(task["downstream"]) if task["downstream"] else ""),
             ]
             for task in document["tasks"]
         ],
     )
+
+
+def _marks(task: Mapping[str, Any]) -> list[str]:
+    """What is not as usual about a task: its rule, being setup or teardown."""
+    marks = [] if task["trigger_rule"] == "all_success" else [task["trigger_rule"]]
+    for name in ("setup", "teardown"):
+        if task["attrs"].get(f"is_{name}"):
+            marks.append(name)
+    return marks
 
 
 def _brief(value: Json) -> str:
