@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fuse_mount.questions import Answer, Question
+from fuse_mount.questions import NO_ANSWER, Answer, Question
+
+log = logging.getLogger("gitdags.mount")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,11 @@ class Lane(threading.Thread):
             request, question = item
             if request.unique not in self._live:
                 continue  # interrupted
-            answer = self._ask(question)
+            try:
+                answer = self._ask(question)
+            except Exception:  # whatever it was, the reader must not wait for ever
+                log.error("no answer to %s\n%s", question, traceback.format_exc())
+                answer = NO_ANSWER
             if request.unique in self._live:
                 self._live.discard(request.unique)
                 self._resume(request, question, answer)

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import platform
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -55,14 +56,17 @@ def choose(backend: str) -> Literal["kernel", "libfuse"]:
 
 
 def located(mountpoint: str) -> str:
-    """A mountpoint as /proc names it: absolute, links followed above it, itself not touched.
+    """A mountpoint as /proc names it: absolute, links followed, what is mounted not touched.
 
     Looking at the mountpoint would wait for its server, which may be what is wrong.
     """
     path = Path(mountpoint).absolute()
     if path.name in ("", ".."):
         return os.path.realpath(path)
-    return str(Path(os.path.realpath(path.parent)) / path.name)
+    place = str(Path(os.path.realpath(path.parent)) / path.name)
+    if mounts.type_at(place) is None and os.path.islink(place):
+        return os.path.realpath(place)  # mount(2) follows it, so /proc will name its target
+    return place
 
 
 def check(plan: Plan) -> None:
@@ -71,18 +75,21 @@ def check(plan: Plan) -> None:
     kind = mounts.type_at(plan.mountpoint)
     if kind == device.FSTYPE and plan.mountpoint in mounts.stale():
         raise BadMountpoint(
-            f"{where} is a mount whose server has died", hint=f"gitdags umount --lazy {where}"
+            f"{where} is a mount whose server has died",
+            hint=f"gitdags umount --lazy {shlex.quote(plan.mountpoint)}",
         )
     if kind is not None:
-        hint = f"gitdags umount {where}" if kind == device.FSTYPE else f"umount {where}"
+        place = shlex.quote(plan.mountpoint)
+        hint = f"gitdags umount {place}" if kind == device.FSTYPE else f"umount {place}"
         raise BadMountpoint(f"{where} is mounted already ({kind})", hint=hint)
     try:
         entries = os.listdir(plan.mountpoint)
     except OSError as error:
-        hint = f"mkdir -p {where}" if error.errno == errno.ENOENT else f"ls -ld {where}"
+        place = shlex.quote(plan.mountpoint)
+        hint = f"mkdir -p {place}" if error.errno == errno.ENOENT else f"ls -ld {place}"
         raise BadMountpoint(f"{where}: {error.strerror}", hint=hint) from None
     if entries:
-        raise BadMountpoint(f"{where} is not empty", hint=f"ls -A {where}")
+        raise BadMountpoint(f"{where} is not empty", hint=f"ls -A {shlex.quote(plan.mountpoint)}")
     if not device.privileged() and not os.access(plan.mountpoint, os.W_OK):
         raise BadMountpoint(f"{where} is not yours to mount on", hint=f"ls -ld {where}")
     device.check(plan.allow_other)
@@ -111,6 +118,7 @@ def mount(
         logging.basicConfig(format=_FORMAT, level=logging.INFO)
         Supervisor(plan, repositories, moves).run(lambda known: _warn(known, note))
         return
+    _check_log(log_file)
     receive, send = os.pipe()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -123,6 +131,21 @@ def mount(
         return
     os.close(receive)
     _background(plan, repositories, moves, log_file, send)
+
+
+def _check_log(log_file: Path | None) -> None:
+    """Raises MountFailed where messages could not be written once nobody looks on."""
+    if log_file is None:
+        return
+    try:
+        log_file.parent.mkdir(parents=True, exist_ok=True)
+        with log_file.open("ab"):
+            return
+    except OSError as error:
+        raise device.MountFailed(
+            f"cannot write {shown(str(log_file))}: {error.strerror}",
+            hint=f"ls -ld {shlex.quote(str(log_file.parent))}",
+        ) from None
 
 
 def _outcome(

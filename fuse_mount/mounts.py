@@ -20,6 +20,8 @@ class MountEntry:
 
     path: str
     type: str
+    device: str
+    """major:minor, which no other mount has while this one is there"""
 
 
 def mounted() -> list[MountEntry]:
@@ -30,13 +32,18 @@ def mounted() -> list[MountEntry]:
         kind = fields[fields.index(b"-") + 1]
         path = fields[4].replace(b"\\040", b" ").replace(b"\\011", b"\t")
         path = path.replace(b"\\012", b"\n").replace(b"\\134", b"\\")
-        entries.append(MountEntry(os.fsdecode(path), kind.decode()))
+        entries.append(MountEntry(os.fsdecode(path), kind.decode(), fields[2].decode()))
     return entries
 
 
 def type_at(path: str) -> str | None:
     """The type of the file system mounted on a path, the topmost; None where none is."""
     return next((entry.type for entry in reversed(mounted()) if entry.path == path), None)
+
+
+def device_at(path: str) -> str | None:
+    """major:minor of the file system mounted on a path, the topmost; None where none is."""
+    return next((entry.device for entry in reversed(mounted()) if entry.path == path), None)
 
 
 def ours() -> list[str]:

@@ -70,6 +70,7 @@ class Supervisor:
         self._asking, self._answering = clerk.channel()
         self._clerk = self._server = 0
         self._deaths: list[float] = []
+        self._mounted: str | None = None
         self._device: int | None = None
         self._ledger: Ledger | None = None
         self._known: Sequence[MountedRepository] = ()
@@ -131,6 +132,7 @@ class Supervisor:
                 f"the {self.plan.backend} server ended before it was ready ({_how(status)})",
                 hint=f"gitdags mount --foreground {self.plan.mountpoint}",
             )
+        self._mounted = mounts.device_at(self.plan.mountpoint)
         log.info(
             "%s: supervisor %d, %s server %d",
             self.plan.mountpoint, os.getpid(), self.plan.backend, self._server,
@@ -212,8 +214,13 @@ class Supervisor:
                 hint=f"gitdags mount --foreground {self.plan.mountpoint}",
             )
         if self._device is None:  # libfuse's descriptor died with it: clear the dead mount
-            device.unmount(self.plan.mountpoint, lazy=True)
+            self._unmount(lazy=True)
         self._start()
+
+    def _unmount(self, *, lazy: bool = False) -> None:
+        """Unmounts what this supervisor mounted, if it is still there: not what came after it."""
+        if self._mounted is not None and mounts.device_at(self.plan.mountpoint) == self._mounted:
+            device.unmount(self.plan.mountpoint, lazy=lazy)
 
     def _leave(self) -> None:
         """Asked to end: unmounts; if the mount is busy, takes it out of sight and waits for its users.
@@ -226,13 +233,13 @@ class Supervisor:
             return
         self._leaving = True
         try:
-            device.unmount(self.plan.mountpoint)
+            self._unmount()
         except device.Busy:
             users = ", ".join(mounts.holders(self.plan.mountpoint)) or "a process of another user"
             log.warning(
                 "%s is in use by %s; unmounting when they are done", self.plan.mountpoint, users
             )
-            device.unmount(self.plan.mountpoint, lazy=True)
+            self._unmount(lazy=True)
         except GitdagsError as error:
             log.error("%s", error.message)
             os.kill(self._server, signal.SIGKILL)
@@ -244,8 +251,7 @@ class Supervisor:
                 os.waitpid(child, 0)
         if self._device is not None:
             os.close(self._device)  # aborts what is still mounted
-        if mounts.type_at(self.plan.mountpoint) == device.FSTYPE:
-            device.unmount(self.plan.mountpoint, lazy=True)
+        self._unmount(lazy=True)
 
 
 def _run_child(work: Callable[[], None]) -> NoReturn:

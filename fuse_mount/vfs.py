@@ -17,6 +17,7 @@ import logging
 import os
 import re
 import stat
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple, TypeVar, cast
 
@@ -290,7 +291,9 @@ class Vfs:
             return Attributes(node.id, _LINK, 40 + 3 * node.rev.count(b"/"), 0, 0)
         if type(node) is Alias:
             return Attributes(node.id, _LINK, len(node.target), node.time, 0)
-        return Attributes(node.id, _DIR, 0, 0, self.shelf.version)
+        # The root: which repositories are registered is not looked up for this. A time that moves
+        # makes the kernel read the listing anew, and no more often than these attributes live.
+        return Attributes(node.id, _DIR, 0, int(time.time()), 0)
 
     def target(self, node: Node) -> bytes | None:
         """Where a link leads; None for one that leads nowhere any more.

@@ -41,7 +41,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--xattr", action="store_true", help="tell commits, trees and blobs as extended attributes"
     )
     parser.add_argument(
-        "--metrics-port", type=int, default=0, metavar="PORT", help="serve Prometheus on 127.0.0.1"
+        "--metrics-port",
+        type=_port,
+        default=0,
+        metavar="PORT",
+        help="serve Prometheus on 127.0.0.1",
     )
     parser.add_argument(
         "-o", dest="options", default="", metavar="OPTIONS", help="options of an fstab line"
@@ -94,6 +98,13 @@ def _dags_folder(context: Context, repository: RegisteredRepository) -> str:
     except GitdagsError:
         folder = repository.dags_folder
         return context.settings["dags_folder"] if folder is None else folder
+
+
+def _port(text: str) -> int:
+    """An argparse type: a TCP port."""
+    if not text.isdecimal() or not 0 < int(text) < 65_536:
+        raise argparse.ArgumentTypeError(f"{shown(text)} is no port from 1 to 65535")
+    return int(text)
 
 
 def _read_options(args: argparse.Namespace) -> None:

@@ -168,11 +168,12 @@ def mount_it(tmp_path: Path) -> Iterator[MountIt]:
         repositories: Callable[[], list[MountedRepository]] | None = None,
         moves: Any = None,
         plan: dict[str, Any] | None = None,
+        at: Path | None = None,
         **gits: Git,
     ) -> Mounted:
         _usable(backend)
-        path = tmp_path / f"mnt{len(running)}"
-        path.mkdir()
+        path = at or tmp_path / f"mnt{len(running)}"
+        path.mkdir(exist_ok=True)
         log = tmp_path / f"mount{len(running)}.log"
 
         def known() -> list[MountedRepository]:

@@ -288,3 +288,13 @@ mount.mount(Plan(sys.argv[1], "kernel"), lambda: known, foreground=True)
 def _as_root() -> None:
     if os.geteuid() != 0 or not os.path.exists("/dev/fuse"):
         pytest.skip("no /dev/fuse that this user may open")
+
+
+def test_a_log_that_cannot_be_written_is_said_before_the_fork(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "mnt").mkdir()
+    plan = Plan(str(tmp_path / "mnt"), "kernel")
+    with pytest.raises(GitdagsError, match="cannot write") as caught:
+        mount.mount(plan, lambda: [], log_file=tmp_path / "file" / "mount.log", note=print)
+    assert caught.value.hint
+    assert mounts.type_at(plan.mountpoint) is None
