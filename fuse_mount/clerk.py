@@ -34,6 +34,7 @@ Moves = Callable[[str, str], Sequence[Move]]
 
 DEADLINE = 5.0
 """Seconds one answer may take. 100,000 first parents take about two."""
+_BRIEFLY = 0.3  # seconds
 _GRACE = 0.5
 _IDLE = 60.0
 _PR_SET_PDEATHSIG = 1
@@ -59,30 +60,42 @@ class Clerk:
         self._paths = {each.name: each.path for each in known}
 
     def ask(self, question: Question) -> Answer:
-        """The answer, or NO_ANSWER after the deadline. A refused revision is None."""
+        """The answer, or NO_ANSWER after the deadline. A refused revision is None.
+
+        What repositories there are is not worth waiting for behind somebody's slow expression:
+        then what was known before goes on.
+        """
+        patience = _BRIEFLY if question.topic == "repositories" else -1
+        if not self._lock.acquire(timeout=patience):
+            return NO_ANSWER
+        try:
+            return self._exchange(question)
+        finally:
+            self._lock.release()
+
+    def _exchange(self, question: Question) -> Answer:
         number = f"{os.getpid()}-{time.monotonic_ns()}"
         message = {"id": number, "deadline": self._deadline, **asdict(question)}
+        message["path"] = self._paths.get(question.repository, "")
         parts: list[Any] = []
-        with self._lock:
-            message["path"] = self._paths.get(question.repository, "")
-            self._socket.send(json.dumps(message).encode())
-            until = time.monotonic() + self._deadline + _GRACE
-            while (left := until - time.monotonic()) > 0:
-                if not select.select([self._socket], [], [], left)[0]:
-                    break
-                answer = json.loads(self._socket.recv(_PACKET))
-                if answer["id"] != number:
-                    continue  # too late, for a question given up
-                if answer.get("failed"):
-                    log.error("%s", answer["failed"])
-                    return NO_ANSWER
-                if question.topic == "commit":
-                    return answer["commit"]
-                parts += answer["repositories"]
-                if not answer["more"]:
-                    known = [MountedRepository(**part) for part in parts]
-                    self.know(known)
-                    return known
+        self._socket.send(json.dumps(message).encode())
+        until = time.monotonic() + self._deadline + _GRACE
+        while (left := until - time.monotonic()) > 0:
+            if not select.select([self._socket], [], [], left)[0]:
+                break
+            answer = json.loads(self._socket.recv(_PACKET))
+            if answer["id"] != number:
+                continue  # too late, for a question given up
+            if answer.get("failed"):
+                log.error("%s", answer["failed"])
+                return NO_ANSWER
+            if question.topic == "commit":
+                return answer["commit"]
+            parts += answer["repositories"]
+            if not answer["more"]:
+                known = [MountedRepository(**part) for part in parts]
+                self.know(known)
+                return known
         log.warning("no answer in time: %s %s", question.topic, question.text)
         return NO_ANSWER
 

@@ -169,6 +169,7 @@ class Server:
     def _send(self, header: bytes, data: bytes = b"") -> None:
         try:
             os.writev(self.device, (header, data))
+            self._told.clear()  # a later failure is another answer's
         except OSError as error:
             self._untell()  # the kernel was not told after all
             if error.errno not in (errno.ENOENT, errno.ENODEV):
@@ -199,9 +200,10 @@ class Server:
     def _note(self, opcode: int, node: int, body: memoryview) -> None:
         if opcode == p.INTERRUPT:
             (unique,) = _UNIQUE.unpack_from(body)
-            if any(lane.cancel(unique) for lane in self._lanes.values()):
-                self.ledger.taken_up(unique)
-                self._send(p.failed(unique, errno.EINTR))
+            with self.lock:
+                if any(lane.cancel(unique) for lane in self._lanes.values()):
+                    self.ledger.taken_up(unique)
+                    self._send(p.failed(unique, errno.EINTR))
             return
         with self.lock:
             if opcode == p.FORGET:

@@ -47,9 +47,14 @@ class Lane(threading.Thread):
 
     def cancel(self, unique: int) -> bool:
         """Takes a request out; whether it was still there. Its answer is the caller's to send."""
-        if unique not in self._live:
+        return self._take(unique)
+
+    def _take(self, unique: int) -> bool:
+        """Whether a request was there; of two that ask at once only one hears yes."""
+        try:
+            self._live.remove(unique)
+        except KeyError:
             return False
-        self._live.discard(unique)
         return True
 
     def stop(self) -> None:
@@ -68,6 +73,5 @@ class Lane(threading.Thread):
             except Exception:  # whatever it was, the reader must not wait for ever
                 log.error("no answer to %s\n%s", question, traceback.format_exc())
                 answer = NO_ANSWER
-            if request.unique in self._live:
-                self._live.discard(request.unique)
+            if self._take(request.unique):
                 self._resume(request, question, answer)

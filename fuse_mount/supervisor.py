@@ -25,7 +25,7 @@ from fuse_mount.questions import Question
 from fuse_mount.repositories import MountedRepository, Shelf
 from fuse_mount.spool import Spool
 from fuse_mount.vfs import Vfs
-from gitdags.errors import GitdagsError
+from gitdags.errors import GitdagsError, shown
 from gitdags.git import limit_memory
 
 log = logging.getLogger("gitdags.mount")
@@ -99,7 +99,7 @@ class Supervisor:
             ready(self._known)
             notify("READY=1")
             self._wait()
-            log.info("%s is unmounted", self.plan.mountpoint)
+            log.info("%s is unmounted", shown(self.plan.mountpoint, 500))
         finally:
             self._end()
 
@@ -135,7 +135,7 @@ class Supervisor:
         self._mounted = mounts.device_at(self.plan.mountpoint)
         log.info(
             "%s: supervisor %d, %s server %d",
-            self.plan.mountpoint, os.getpid(), self.plan.backend, self._server,
+            shown(self.plan.mountpoint, 500), os.getpid(), self.plan.backend, self._server,
         )  # fmt: skip
 
     def _serve(self, ready: Callable[[], None]) -> None:
@@ -237,7 +237,9 @@ class Supervisor:
         except device.Busy:
             users = ", ".join(mounts.holders(self.plan.mountpoint)) or "a process of another user"
             log.warning(
-                "%s is in use by %s; unmounting when they are done", self.plan.mountpoint, users
+                "%s is in use by %s; unmounting when they are done",
+                shown(self.plan.mountpoint, 500),
+                users,
             )
             self._unmount(lazy=True)
         except GitdagsError as error:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import socket
+import threading
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -84,3 +87,16 @@ def test_a_question_that_takes_too_long_is_given_up(
     asked.know([MountedRepository("repo", str(git.path), "dags")])
     assert asked.ask(Question("commit", "repo", "main@{2024-01-01}")) is NO_ANSWER
     assert "no answer in time: commit main@{2024-01-01}" in caplog.text
+
+
+def test_the_list_of_repositories_does_not_wait_behind_a_slow_expression() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    desk = clerk.Clerk(ours, 20)
+    slow = threading.Thread(target=desk.ask, args=[Question("commit", "repo", "HEAD~1")])
+    slow.start()
+    asked = json.loads(theirs.recv(1 << 16))
+    assert desk.ask(Question("repositories")) is NO_ANSWER
+    theirs.send(json.dumps({"id": asked["id"], "commit": None}).encode())
+    slow.join()
+    ours.close()
+    theirs.close()
