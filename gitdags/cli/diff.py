@@ -99,20 +99,22 @@ def summary(found: Comparison) -> str:
 
 def lines(found: Comparison) -> Iterator[Line]:
     """The comparison, DAG by DAG."""
-    yield from ((0, "+", f"{name}") for name in found.added)
-    yield from ((0, "-", f"{name}") for name in found.removed)
-    yield from ((0, "!", f"{name} fails to import") for name in found.failed)
-    yield from ((0, "✓", f"{name} imports again") for name in found.fixed)
+    yield from _whole(found)
     for one in found.changed:
         yield from _dag(one)
 
 
-def stat(found: Comparison) -> Iterator[Line]:
-    """One line a DAG."""
+def _whole(found: Comparison) -> Iterator[Line]:
+    """The DAGs that came, went, failed or were mended."""
     yield from ((0, "+", name) for name in found.added)
     yield from ((0, "-", name) for name in found.removed)
     yield from ((0, "!", f"{name} fails to import") for name in found.failed)
     yield from ((0, "✓", f"{name} imports again") for name in found.fixed)
+
+
+def stat(found: Comparison) -> Iterator[Line]:
+    """One line a DAG."""
+    yield from _whole(found)
     for one in found.changed:
         tasks = (len(one.tasks_added), len(one.tasks_removed), len(one.tasks_changed))
         edges = (len(one.edges_added), len(one.edges_removed), len(one.edges_changed))
