@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from gitdags.cli.context import Context
 from gitdags.cli.words import add_dag, add_no_parse, add_revision, count
@@ -147,26 +147,27 @@ def _dag(one: DagDiff) -> Iterator[Line]:
     if one.files_changed and (one.code_only or not _structural(one)):
         yield 4, "", "read: " + ", ".join(one.files_changed)
     yield from _fields(4, one.attributes)
-    for name in one.groups_added:
-        yield 4, "+", f"group {name}"
-    for name in one.groups_removed:
-        yield 4, "-", f"group {name}"
-    for name, fields in one.groups_changed.items():
-        yield 4, "~", f"group {name}"
-        yield from _fields(8, fields)
-    for name in one.tasks_added:
-        yield 4, "+", f"task {name}"
-    for name in one.tasks_removed:
-        yield 4, "-", f"task {name}"
-    for name, fields in one.tasks_changed.items():
-        yield 4, "~", f"task {name}"
-        yield from _fields(8, fields)
+    yield from _members("group", one.groups_added, one.groups_removed, one.groups_changed)
+    yield from _members("task", one.tasks_added, one.tasks_removed, one.tasks_changed)
     for start, end in one.edges_added:
         yield 4, "+", f"edge {start} → {end}"
     for start, end in one.edges_removed:
         yield 4, "-", f"edge {start} → {end}"
     for start, end, was, now in one.edges_changed:
         yield 4, "~", f"edge {start} → {end}: {_brief(was)} → {_brief(now)}"
+
+
+def _members(
+    noun: str,
+    added: Sequence[str],
+    removed: Sequence[str],
+    changed: Mapping[str, Mapping[str, tuple[Json, Json]]],
+) -> Iterator[Line]:
+    yield from ((4, "+", f"{noun} {name}") for name in added)
+    yield from ((4, "-", f"{noun} {name}") for name in removed)
+    for name, fields in changed.items():
+        yield 4, "~", f"{noun} {name}"
+        yield from _fields(8, fields)
 
 
 def _fields(indent: int, fields: Mapping[str, tuple[Json, Json]]) -> Iterator[Line]:
