@@ -24,7 +24,7 @@ LAYERS = [
     },
     {"gitdags.git", "gitdags.mirror", "gitdags.checkout", "gitdags.export"},
     {"gitdags.serialize"},
-    {"gitdags.store", "gitdags.versions", "gitdags.diff"},
+    {"gitdags.store", "gitdags.versions", "gitdags.diff", "gitdags.stamp"},
     {"gitdags.history", "gitdags.registry", "gitdags.timeline"},
     {"gitdags.comparison"},
     {"gitdags.catalog"},
