@@ -304,6 +304,15 @@ class Repository:
             raise _missing(parent, "commit")
         return parent
 
+    def is_dirty(self) -> bool:
+        """Whether the working clone has changes or files that no commit has; ignored ones aside."""
+        if self.work_tree is None:
+            return False
+        try:
+            return bool(self._git.status(untracked_files="normal", ignored=False))
+        except (pygit2.GitError, OSError):
+            return False  # somebody is changing it just now
+
     def is_ancestor(self, older: str, newer: str) -> bool:
         """Whether ``older`` is ``newer`` or reachable from it."""
         return older == newer or bool(
