@@ -22,13 +22,14 @@ LAYERS = [
         "gitdags.scratch",
         "gitdags.spool",
     },
-    {"gitdags.git", "gitdags.mirror", "gitdags.checkout", "gitdags.export"},
+    {"gitdags.git", "gitdags.mirror", "gitdags.checkout", "gitdags.export", "gitdags.archive"},
     {"gitdags.serialize"},
     {"gitdags.store", "gitdags.versions", "gitdags.diff"},
     {"gitdags.history", "gitdags.registry", "gitdags.timeline"},
     {"gitdags.comparison"},
     {"gitdags.catalog"},
-    {"gitdags.check", "gitdags.doctor"},
+    {"gitdags.check", "gitdags.doctor", "gitdags.wire"},
+    {"gitdags.web"},
     {"gitdags.cli"},
 ]
 ONLY = {
