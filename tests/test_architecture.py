@@ -24,14 +24,15 @@ LAYERS = [
         "gitdags.program",
     },
     {"gitdags.git"},
-    {"gitdags.keep", "gitdags.checkout", "gitdags.export"},
+    {"gitdags.keep", "gitdags.checkout", "gitdags.export", "gitdags.archive"},
     {"gitdags.mirror"},
     {"gitdags.serialize"},
     {"gitdags.store", "gitdags.versions", "gitdags.diff"},
     {"gitdags.history", "gitdags.registry", "gitdags.timeline"},
     {"gitdags.comparison"},
     {"gitdags.catalog"},
-    {"gitdags.check", "gitdags.doctor"},
+    {"gitdags.check", "gitdags.doctor", "gitdags.wire"},
+    {"gitdags.web"},
     {"gitdags.cli"},
 ]
 ONLY = {

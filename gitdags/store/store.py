@@ -21,6 +21,7 @@ from gitdags.store import schema as t
 from gitdags.store.database import Database, chunks
 from gitdags.store.deployments import Deployments
 from gitdags.store.rows import Snapshot
+from gitdags.store.tokens import Tokens
 
 
 class Store(Database):
@@ -29,6 +30,7 @@ class Store(Database):
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self.deployments = Deployments(self)
+        self.tokens = Tokens(self)
 
     # ── repositories ──────────────────────────────────────────────────────────────────────
 
