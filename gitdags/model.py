@@ -433,3 +433,25 @@ class RunStamp:
             (f"made again ({self.generation})", self.generation > 1),
         )
         return tuple(word for word, holds in words if holds)
+
+
+Scope = Literal["read", "stamp", "admin"]
+"""What a token is good for: reading; adding stamps and nothing else; everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An access token as it is kept; its secret is not."""
+
+    id: str
+    name: str
+    scope: Scope
+    repository: str | None
+    """the only repository it is good for; None: all that its name may read"""
+    created_at: datetime
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+    def holds(self, now: datetime) -> bool:
+        """Whether it opens anything at that moment."""
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)

@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gitdags import git
-from gitdags.errors import GitdagsError
 from gitdags.history import History
 from gitdags.model import ListedDag, RegisteredRepository, ShownDocument
 from gitdags.serialize.pool import NoAirflow
@@ -35,14 +34,14 @@ class Place:
 
 @dataclass(slots=True)
 class Settlement:
-    """One round of settling. The callables are the catalog's; ``keep`` keeps commits of a repository alive."""
+    """One round of settling. The callables are the catalog's; ``keep`` keeps commits alive."""
 
     store: Store
     repositories: Callable[[], Sequence[RegisteredRepository]]
     opened: Callable[[RegisteredRepository], git.Repository]
     history: Callable[[RegisteredRepository], History]
-    document: Callable[[RegisteredRepository, str, str], ShownDocument]
-    """(repository, dag_id, sha); raises GitdagsError where there is none"""
+    document: Callable[[RegisteredRepository, str, str], ShownDocument | None]
+    """(repository, dag_id, sha); None where there is none"""
     keep: Callable[[RegisteredRepository, Collection[str]], None]
     _known: dict[str, RegisteredRepository] = field(default_factory=dict)
 
@@ -82,8 +81,8 @@ class Settlement:
             try:
                 if self.opened(repo).peel(commit) == commit:
                     return Place(repo, commit)
-            except GitdagsError:
-                continue  # a repository that cannot be opened has nothing to say
+            except (git.NoSuchRepository, git.UnsupportedRepository):
+                continue  # what cannot be opened has nothing to say
         return UNKNOWN_COMMIT if name is not None else UNKNOWN_REPOSITORY
 
     def _documents(
@@ -96,18 +95,17 @@ class Settlement:
         except NoAirflow:
             indexed = self.store.indexed(repo)
             wanted = {sha: dag_ids for sha, dag_ids in wanted.items() if sha in indexed}
+        except (git.TreeTooLarge, git.CorruptObject, git.MissingObject):
+            pass  # a commit that cannot be parsed: `document` finds nothing in it either
         for sha, dag_ids in wanted.items():
             rows: dict[str, ListedDag] = {}
             for dag_id in sorted(dag_ids):
-                try:
-                    shown = self.document(repo, dag_id, sha)
-                except GitdagsError:
-                    yield Settled(repo.name, sha, dag_id, None, None, UNKNOWN_DAG)
-                    continue
-                if shown.stale_from is not None:
-                    yield Settled(repo.name, sha, dag_id, None, None, IMPORT_ERROR)
-                else:
+                shown = self.document(repo, dag_id, sha)
+                if shown is not None and shown.stale_from is None:
                     rows[dag_id] = shown.row
+                    continue
+                doubt = UNKNOWN_DAG if shown is None else IMPORT_ERROR
+                yield Settled(repo.name, sha, dag_id, None, None, doubt)
             unstable = self._unstable(opened, history, sha, rows)
             for dag_id, row in rows.items():
                 yield Settled(

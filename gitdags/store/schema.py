@@ -27,7 +27,7 @@ from sqlalchemy import (
     text,
 )
 
-REVISION = "0002"
+REVISION = "0003"
 """The migration that these tables are the result of."""
 
 Sha = String(40)
@@ -295,4 +295,28 @@ rendered_fields = Table(
     Column("map_index", Integer, primary_key=True, autoincrement=False),
     Column("try_number", Integer, primary_key=True, autoincrement=False),
     Column("fields", Text, nullable=False),  # a JSON object, secrets masked
+)
+
+# ── who speaks to a server ────────────────────────────────────────────────────────────────────
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("scope", String(8), nullable=False),
+    Column("repository", String(63)),
+    Column("digest", Hash, nullable=False),  # SHA-256 of the secret
+    Column("created_at", Moment, nullable=False),
+    Column("expires_at", Moment),
+    Column("revoked_at", Moment),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("sender", String(16), primary_key=True),
+    Column("delivery", Text, primary_key=True),  # the id that the sender gave it
+    Column("received_at", Moment, nullable=False),
+    Index(None, "received_at"),
 )

@@ -24,6 +24,7 @@ from gitdags.store.evidence import Evidence
 from gitdags.store.rows import Snapshot
 from gitdags.store.runs import Runs
 from gitdags.store.stamps import Stamps
+from gitdags.store.tokens import Tokens
 
 
 class Store(Database):
@@ -35,6 +36,7 @@ class Store(Database):
         self.stamps = Stamps(self)
         self.runs = Runs(self)
         self.evidence = Evidence(self)
+        self.tokens = Tokens(self)
 
     # ── repositories ──────────────────────────────────────────────────────────────────────
 
