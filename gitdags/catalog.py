@@ -390,6 +390,15 @@ class Catalog(RunCatalog):
         comparer = Comparer(timeline.json, self._store.code, moved, last_good)
         return comparer.compare(left, right, dag_id, notes)
 
+    def find_comparison(
+        self, repo: RegisteredRepository, old: str, new: str, dag_id: str
+    ) -> Comparison | None:
+        """As `compare` of one DAG at two full SHAs, of what is indexed; None where there is none."""
+        try:
+            return self.compare(repo, old, new, dag_id, parse=False)
+        except (NoSuchDag, NotIndexed):
+            return None
+
     def counts(self) -> dict[str, int]:
         """How many repositories, documents, manifests and snapshots the store holds."""
         return self._store.counts()

@@ -13,13 +13,15 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gitdags import git, keep, settlement, stamp
+from gitdags import git, keep, settlement, stamp, suspects
 from gitdags.attribution import Attribution
 from gitdags.config import Settings
 from gitdags.drain import Drain, DrainReport
 from gitdags.errors import GitdagsError, quoted, shown
 from gitdags.history import History
 from gitdags.model import (
+    Commit,
+    Comparison,
     Deployment,
     Json,
     Move,
@@ -28,6 +30,7 @@ from gitdags.model import (
     RunStamp,
     ShownDocument,
     Stamp,
+    Suspicion,
 )
 from gitdags.program import GitFailed
 from gitdags.settlement import Settlement
@@ -69,6 +72,11 @@ class RunCatalog(ABC):
     def find_document(
         self, repo: RegisteredRepository, dag_id: str, sha: str
     ) -> ShownDocument | None: ...
+
+    @abstractmethod
+    def find_comparison(
+        self, repo: RegisteredRepository, old: str, new: str, dag_id: str
+    ) -> Comparison | None: ...
 
     # ── deployments ───────────────────────────────────────────────────────────────────────
 
@@ -233,6 +241,40 @@ class RunCatalog(ABC):
     def events(self, run: RunStamp) -> list[Stamp]:
         """Everything that was said of a run, in the order it arrived."""
         return self._store.stamps.events(run)
+
+    def suspects(self, run: RunStamp) -> Suspicion:
+        """What changed since the last successful run of the same DAG in the same installation.
+
+        Parses what it needs of the commits in between. Raises NoAirflow where it cannot.
+        """
+        good = self.last_success(run)
+        found = suspects.nothing(run, good)
+        known = {repo.name: repo for repo in self.repositories()}
+        repo = known.get(run.repo or "")
+        if repo is None or found.commit is None or found.good_commit is None:
+            return found
+        opened = self.opened(repo)
+        if not (opened.has(found.commit) and opened.has(found.good_commit)):
+            return found
+        investigation = suspects.Investigation(
+            opened,
+            run.dag_id,
+            lambda sha: self._reads(repo, run.dag_id, sha),
+            lambda commits: self._index(repo, commits),
+            lambda old, new: self.find_comparison(repo, old, new, run.dag_id),
+        )
+        since, undone, commits = investigation.between(found.good_commit, found.commit)
+        return replace(found, suspects=tuple(since), undone=tuple(undone), commits=commits)
+
+    def _reads(self, repo: RegisteredRepository, dag_id: str, sha: str) -> list[str]:
+        self._index(repo, [self.opened(repo).commit(sha)])
+        shown_document = self.find_document(repo, dag_id, sha)
+        if shown_document is None:
+            return []
+        return [path for path, _ in self._store.code(shown_document.row.code_hash)]
+
+    def _index(self, repo: RegisteredRepository, commits: Sequence[Commit]) -> None:
+        self.history(repo).index(list(dict.fromkeys(commits)))
 
     def rendered(self, run: RunStamp) -> dict[tuple[str, int, int], Json]:
         """(task_id, map_index, try_number) -> rendered template fields, where they were kept."""

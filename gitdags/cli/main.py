@@ -30,6 +30,7 @@ COMMANDS = {
     "check": "check the DAGs of a commit, or of a range of commits: for CI",
     "runs": "list the runs that were stamped, and the commits they ran at",
     "stamp": "say by hand which commit a run ran at",
+    "suspects": "show what changed since the last good run of a DAG",
     "drain": "take the stamps that Airflow's processes left in the spool into the store",
     "export": "write the files of a commit to a new folder, for hosts without FUSE",
     "mount": "show every ref of every registered repository as a folder, read-only",
