@@ -22,7 +22,7 @@ from gitdags.serialize import document
 from gitdags.serialize.pool import NoAirflow
 
 _PROBE = """
-import importlib.metadata as m, json, platform, sys, sysconfig
+import importlib.metadata as m, json, os, platform, sys, sysconfig
 found = {}
 for d in m.distributions():
     name = (d.metadata["Name"] or "").lower().replace("_", "-")
@@ -31,7 +31,10 @@ for d in m.distributions():
 paths = sorted({sysconfig.get_path(k) for k in ("purelib", "platlib")})
 places = {*paths, sysconfig.get_path("stdlib"), sys.prefix, sys.base_prefix, sys.executable}
 print(json.dumps({"python": platform.python_version(), "packages": found, "paths": paths,
-                  "places": sorted(places - {"/", "/usr", "/usr/local"}, key=len, reverse=True)}))
+                  "places": sorted(places - {"/", "/usr", "/usr/local"}, key=len, reverse=True),
+                  "readable": sorted({os.path.abspath(p) for p in (*places, *sys.path,
+                      os.path.dirname(os.path.realpath(sys.executable))) if p}
+                      - {"/", "/usr", "/usr/local"})}))
 """
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -56,6 +59,8 @@ class Environment:
     """hash of how the repository is laid out and its files are found"""
     site: tuple[str, ...] = field(default=(), compare=False)
     """where the interpreter and its packages lie, longest first; no part of the identity"""
+    readable: tuple[str, ...] = field(default=(), compare=False)
+    """the same, and all else that it imports from: what a sandbox must let be read"""
 
     @property
     def id(self) -> str:
@@ -107,7 +112,14 @@ def probe(python: str, cache: Path | None) -> Environment:
         raise NoAirflow(f"{shown(python)} has no Airflow", hint="pip install 'gitdags[airflow]'")
     prefix = "apache-airflow-providers-"
     providers = {n.removeprefix(prefix): v for n, v in packages.items() if n.startswith(prefix)}
-    return Environment("airflow", version, facts["python"], providers, site=tuple(facts["places"]))
+    return Environment(
+        "airflow",
+        version,
+        facts["python"],
+        providers,
+        site=tuple(facts["places"]),
+        readable=tuple(facts["readable"]),
+    )
 
 
 def _ask(python: str, cache: Path | None) -> dict[str, Any]:
@@ -134,7 +146,7 @@ def _ask(python: str, cache: Path | None) -> dict[str, Any]:
 
 def _remembered(python: str, cache: Path | None) -> dict[str, Any] | None:
     facts = _read(cache).get(python) if cache is not None else None
-    if not isinstance(facts, dict) or "places" not in facts:
+    if not isinstance(facts, dict) or "readable" not in facts:
         return None
     if facts.get("times") != _times([python, *facts["paths"]]):
         return None
