@@ -27,7 +27,15 @@ LAYERS = [
     {"gitdags.keep", "gitdags.checkout", "gitdags.export", "gitdags.archive"},
     {"gitdags.mirror"},
     {"gitdags.serialize"},
-    {"gitdags.store", "gitdags.versions", "gitdags.diff", "gitdags.stamp"},
+    {
+        "gitdags.store",
+        "gitdags.versions",
+        "gitdags.diff",
+        "gitdags.stamp",
+        "gitdags.airflow_api",
+        "gitdags.past",
+        "gitdags.executed",
+    },
     {"gitdags.history", "gitdags.registry", "gitdags.timeline"},
     {
         "gitdags.comparison",

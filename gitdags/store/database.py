@@ -133,8 +133,8 @@ class Database:
             db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
 
 
-def chunks(values: Iterable[T]) -> Iterator[list[T]]:
+def chunks(values: Iterable[T], size: int = _CHUNK) -> Iterator[list[T]]:
     """The values in lists short enough for one IN (...)."""
     items = list(values)
-    for at in range(0, len(items), _CHUNK):
-        yield items[at : at + _CHUNK]
+    for at in range(0, len(items), size):
+        yield items[at : at + size]
