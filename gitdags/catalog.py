@@ -32,10 +32,12 @@ from gitdags.model import (
     Blamed,
     Commit,
     Comparison,
+    Deployment,
     Json,
     ListedDag,
     Listing,
     Log,
+    Move,
     ParseFailure,
     Ref,
     RegisteredRepository,
@@ -140,12 +142,34 @@ class Catalog:
 
     def resolve(self, repo: RegisteredRepository, rev: str) -> Resolved:
         """The commit that a revision means now. Raises BadRevision, ShallowHistory, MissingObject."""
-        return git.resolve(self.opened(repo), rev)
+        return git.resolve(self.opened(repo), rev, moves=lambda ref: self.moves(repo, ref))
 
     def commit(self, repo: RegisteredRepository, rev: Revision) -> Commit:
         """The commit that a revision means, with its author, times and message."""
         sha = rev.commit if isinstance(rev, Resolved) else self.resolve(repo, rev).commit
         return self.opened(repo).commit(sha)
+
+    # ── deployments ───────────────────────────────────────────────────────────────────────
+
+    def record(self, moves: Sequence[Deployment]) -> list[Deployment]:
+        """Note moves of refs; those that were not known yet. One move reported twice is one."""
+        return self._store.deployments.add(moves)
+
+    def deployments(
+        self,
+        repo: RegisteredRepository | None = None,
+        ref: str | None = None,
+        *,
+        limit: int | None = None,
+        before: datetime | None = None,
+    ) -> list[Deployment]:
+        """Recorded moves of refs (full names), newest first."""
+        name = None if repo is None else repo.name
+        return self._store.deployments.newest(name, ref, limit=limit, before=before)
+
+    def moves(self, repo: RegisteredRepository, ref: str) -> list[Move]:
+        """From when on a ref (full name) stood where, as far as deployments tell; oldest first."""
+        return self._store.deployments.moves(repo.name, ref)
 
     # ── indexing ──────────────────────────────────────────────────────────────────────────
 

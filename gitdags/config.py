@@ -138,6 +138,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "json_library", "orjson", "what writes JSON that is shown", _one_of("orjson", "json")
     ),
+    Setting("spool", "", "folder of stamps not yet in the store; empty: spool in the data directory"),
+    Setting("airflow_name", "default", "name of this Airflow installation in stamps"),
     Setting("tree_memory", "64M", "parsed trees kept in memory, in bytes", _bytes),
     Setting("mount_trees", "24M", "parsed trees a mount keeps in memory, in bytes", _bytes),
     Setting("mount_files", "16M", "files a mount keeps while they are read, in bytes", _bytes),
@@ -198,6 +200,11 @@ class Settings:
             return Path(self["home"]).expanduser().absolute()
         base = self._env.get("XDG_DATA_HOME") or "~/.local/share"
         return Path(base).expanduser().absolute() / "gitdags"
+
+    @property
+    def spool(self) -> Path:
+        """Where processes of Airflow leave their stamps."""
+        return Path(self["spool"]).expanduser().absolute() if self["spool"] else self.home / "spool"
 
     @property
     def database(self) -> str:

@@ -81,6 +81,23 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
+class Deployment:
+    """A recorded move of a ref, and who made it."""
+
+    repo: str
+    ref: str
+    """full name, or ``HEAD`` for what a working clone has checked out"""
+    old: str | None
+    """None where the ref began"""
+    new: str | None
+    """None where the ref ended"""
+    at: datetime
+    by: str
+    source: str
+    """hook, fetch, webhook, or airflow: when its bundle went along"""
+
+
+@dataclass(frozen=True, slots=True)
 class Resolved:
     """A revision that a person typed, and the commit it means now."""
 
@@ -302,3 +319,139 @@ class CheckReport:
     files: int
     findings: tuple[Finding, ...]
     comparison: Comparison | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """What a try ran with, beside its commit; what is not known is empty."""
+
+    airflow: str = ""
+    python: str = ""
+    image: str = ""
+    """digest of the container's image"""
+    packages: str = ""
+    """hash of the names and versions of the installed distributions"""
+
+
+StampSource = Literal[
+    "scheduler", "worker", "path", "refresh", "deployment", "checkout", "manual", "imported"
+]
+"""Who says so: the run's bundle version as the scheduler has it; the worker's bundle; the commit in the
+path of the DAG file below a mount; where Airflow's bundle stood; where a recorded deployment had put
+the ref; HEAD of the checkout; a person; a past run's row in Airflow's database."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """One event of a run, or of one of its tries. Kept for good, never changed."""
+
+    id: str
+    airflow: str
+    """name of the installation: two may have runs with the same ids"""
+    dag_id: str
+    run_id: str
+    state: str
+    source: StampSource
+    at: datetime
+    task_id: str | None = None
+    """None for an event of the run itself"""
+    map_index: int = -1
+    try_number: int = 0
+    ti_id: str | None = None
+    """UUID of the task instance, where Airflow has one"""
+    run_uid: str | None = None
+    """Airflow's own id of the run's row: another one is another run, whatever its run id"""
+    repo: str | None = None
+    commit: str | None = None
+    bundle: str | None = None
+    path: str | None = None
+    """of the DAG file or its bundle on the host that ran it"""
+    dirty: bool = False
+    """whether the checkout had changes that no commit has"""
+    runtime: Runtime = Runtime()
+
+
+@dataclass(frozen=True, slots=True)
+class Try:
+    """One try of a task instance, made of its events."""
+
+    task_id: str
+    map_index: int
+    try_number: int
+    repo: str | None
+    commit: str | None
+    state: str
+    source: str
+    stamped_at: datetime
+    ti_id: str | None = None
+    conflict: bool = False
+    """whether its events name different commits"""
+    dirty: bool = False
+    dag_hash: str | None = None
+    runtime: Runtime = Runtime()
+
+
+@dataclass(frozen=True, slots=True)
+class RunStamp:
+    """A DagRun and the commit it began with, made of its events."""
+
+    airflow: str
+    dag_id: str
+    run_id: str
+    generation: int
+    """1, and one more each time a run was deleted and made again under the same run id"""
+    repo: str | None
+    commit: str | None
+    source: str
+    stamped_at: datetime
+    state: str
+    bundle: str | None = None
+    conflict: bool = False
+    """whether sources name different commits for the run or one of its tries"""
+    dirty: bool = False
+    dag_hash: str | None = None
+    """None until its document is made"""
+    code_hash: str | None = None
+    doubt: str | None = None
+    """why it has no document: unknown repository, unknown commit, unknown dag, import error"""
+    unstable: bool = False
+    """whether the DAG parses to other bytes each time: the document is the last one of that commit"""
+    moved_to: tuple[str, ...] = ()
+    """commits the run went to later, by being cleared to a newer version"""
+    tries: tuple[Try, ...] = ()
+    id: int = 0
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What there is to say of it besides, in words."""
+        words = (
+            ("conflict", self.conflict),
+            ("dirty", self.dirty),
+            ("inferred", self.source in ("refresh", "deployment", "checkout")),
+            ("shapeshifting", self.unstable),
+            (self.doubt or "", bool(self.doubt)),
+            (f"made again ({self.generation})", self.generation > 1),
+        )
+        return tuple(word for word, holds in words if holds)
+
+
+Scope = Literal["read", "stamp", "admin"]
+"""What a token is good for: reading; adding stamps and nothing else; everything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """An access token as it is kept; its secret is not."""
+
+    id: str
+    name: str
+    scope: Scope
+    repository: str | None
+    """the only repository it is good for; None: all that its name may read"""
+    created_at: datetime
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+    def holds(self, now: datetime) -> bool:
+        """Whether it opens anything at that moment."""
+        return self.revoked_at is None and (self.expires_at is None or now < self.expires_at)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,14 @@ MODULES = sorted(p for top in ("gitdags", "fuse_mount") for p in (ROOT / top).rg
 
 # Lower numbers know nothing of higher ones.
 LAYERS = [
-    {"gitdags", "gitdags.errors", "gitdags.model", "gitdags.config", "gitdags.scratch"},
+    {
+        "gitdags",
+        "gitdags.errors",
+        "gitdags.model",
+        "gitdags.config",
+        "gitdags.scratch",
+        "gitdags.spool",
+    },
     {"gitdags.git", "gitdags.mirror", "gitdags.checkout", "gitdags.export"},
     {"gitdags.serialize"},
     {"gitdags.store", "gitdags.versions", "gitdags.diff"},
@@ -87,6 +95,11 @@ def test_each_library_has_one_room(path: Path) -> None:
 @pytest.mark.parametrize("path", [p for p in MODULES if "worker" in p.parts], ids=name_of)
 def test_the_worker_needs_nothing_of_ours(path: Path) -> None:
     assert [m for m in imports(path) if m.startswith("gitdags.") or m == "gitdags"] == []
+
+
+def test_the_spool_needs_only_the_standard_library() -> None:
+    found = {module.split(".")[0] for module in imports(ROOT / "gitdags" / "spool.py")}
+    assert found <= sys.stdlib_module_names
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)

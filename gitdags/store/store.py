@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, and_, func, insert, select, update
-from sqlalchemy.dialects.postgresql import insert as postgresql_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import and_, func, insert, select, update
 
 from gitdags.model import (
     ListedDag,
@@ -24,103 +18,25 @@ from gitdags.model import (
 from gitdags.serialize.environment import Environment
 from gitdags.store import rows
 from gitdags.store import schema as t
-from gitdags.store.engine import (
-    OlderStore,
-    StoreUnavailable,
-    connect_to,
-    refuse_newer,
-    revision_of,
-    unavailable,
-)
+from gitdags.store.database import Database, chunks
+from gitdags.store.deployments import Deployments
 from gitdags.store.rows import Snapshot
+from gitdags.store.tokens import Tokens
 
-_CHUNK = 500  # values in one IN (...); SQLite's oldest limit on variables is 999
 
-
-class Store:
-    """One database. Made on first use; never changed to another schema without being asked."""
+class Store(Database):
+    """Repositories, and what their commits hold; deployments beside them."""
 
     def __init__(self, url: str) -> None:
-        self.url = url
-        self._engine = connect_to(url)
-        self._checked = False
-
-    def close(self) -> None:
-        """Close every connection."""
-        self._engine.dispose()
-
-    # ── schema ────────────────────────────────────────────────────────────────────────────
-
-    def revision(self) -> str | None:
-        """The schema the database has, None for an empty one. Raises StoreUnavailable."""
-        with self._guard(), self._engine.connect() as connection:
-            return revision_of(connection)
-
-    def upgrade(self) -> str:
-        """Bring the schema to this version's; the revision reached. Raises NewerStore."""
-        from gitdags.store import migrate  # Alembic takes longer to import than most commands run
-
-        with self._guard():
-            self._make_folder()
-            with self._engine.connect() as connection:
-                writer = connection.execution_options(gitdags_write=True)
-                with writer.begin():
-                    refuse_newer(revision_of(writer))
-                    migrate.upgrade(writer)
-        self._checked = True
-        return t.REVISION
-
-    def _connect(self) -> Engine:
-        """The engine, once the schema is known to be ours; an empty database gets it."""
-        if not self._checked:
-            self._make_folder()
-            found = self.revision()
-            if found is None:
-                self.upgrade()
-            elif found != t.REVISION:
-                refuse_newer(found)
-                raise OlderStore(
-                    f"the store has schema {found}, this gitdags wants {t.REVISION}",
-                    hint="gitdags db upgrade",
-                )
-            self._checked = True
-        return self._engine
-
-    def _make_folder(self) -> None:
-        database = self._engine.url.database
-        if self._engine.dialect.name == "sqlite" and database and database != ":memory:":
-            try:
-                Path(database).parent.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise StoreUnavailable(
-                    f"cannot make {Path(database).parent}: {error.strerror}",
-                    hint="gitdags -c home=/some/writable/folder repos",
-                ) from None
-
-    @contextmanager
-    def _guard(self) -> Iterator[None]:
-        try:
-            yield
-        except DBAPIError as error:
-            raise unavailable(self._engine, error) from None
-
-    @contextmanager
-    def _read(self) -> Iterator[Connection]:
-        with self._guard(), self._connect().connect() as connection:
-            yield connection
-
-    @contextmanager
-    def _write(self) -> Iterator[Connection]:
-        with self._guard(), self._connect().connect() as connection:
-            writer = connection.execution_options(gitdags_write=True)
-            with writer.begin():
-                yield writer
+        super().__init__(url)
+        self.deployments = Deployments(self)
+        self.tokens = Tokens(self)
 
     # ── repositories ──────────────────────────────────────────────────────────────────────
 
     def repositories(self) -> list[RegisteredRepository]:
         """Every registered repository, by name."""
-        with self._read() as db:
+        with self.read() as db:
             found = db.execute(select(t.repositories).order_by(t.repositories.c.name))
             return [rows.repository(row) for row in found]
 
@@ -133,7 +49,7 @@ class Store:
             "env_file": repository.env_file,
             "pull_requests": repository.pull_requests,
         }
-        with self._write() as db:
+        with self.write() as db:
             found = update(t.repositories).where(t.repositories.c.name == repository.name)
             if db.execute(found.values(**values)).rowcount == 0:
                 db.execute(
@@ -151,9 +67,9 @@ class Store:
         now = datetime.now(UTC)
         environment = snapshot.environment.id
         manifest, dags, errors = rows.manifest_rows(snapshot)
-        with self._write() as db:
-            self._add(db, t.environments, [rows.environment_row(snapshot.environment, now)])
-            new = self._add(
+        with self.write() as db:
+            self.add(db, t.environments, [rows.environment_row(snapshot.environment, now)])
+            new = self.add(
                 db,
                 t.documents,
                 [
@@ -167,7 +83,7 @@ class Store:
                     for doc, _, _ in snapshot.dags
                 ],
             )
-            self._add(
+            self.add(
                 db,
                 t.airflow_documents,
                 [
@@ -175,14 +91,12 @@ class Store:
                     for key, body in snapshot.airflow.items()
                 ],
             )
-            self._add(
-                db, t.codes, [{"code_hash": k, "files": v} for k, v in snapshot.codes.items()]
-            )
+            self.add(db, t.codes, [{"code_hash": k, "files": v} for k, v in snapshot.codes.items()])
             row = {"hash": manifest, "dags": len(dags), "errors": len(errors)}
-            if self._add(db, t.manifests, [row]):
-                self._add(db, t.manifest_dags, dags)
-                self._add(db, t.manifest_errors, errors)
-            self._add(
+            if self.add(db, t.manifests, [row]):
+                self.add(db, t.manifest_dags, dags)
+                self.add(db, t.manifest_errors, errors)
+            self.add(
                 db,
                 t.snapshots,
                 [
@@ -208,7 +122,7 @@ class Store:
         same = and_(
             s.c.repository_id == repo.id, s.c.tree == tree, s.c.environment_id == environment.id
         )
-        with self._write() as db:
+        with self.write() as db:
             manifest = db.execute(select(s.c.manifest_hash).where(same).limit(1)).scalar()
             if manifest is None:
                 return False
@@ -222,17 +136,8 @@ class Store:
                 "parsed": 0,
                 "seconds": 0.0,
             }
-            self._add(db, s, [row])
+            self.add(db, s, [row])
             return True
-
-    def _add(self, db: Connection, table: Table, new: Sequence[dict[str, Any]]) -> int:
-        """Insert the rows that are not there yet; how many those were."""
-        if not new:
-            return 0
-        make = postgresql_insert if self._engine.dialect.name == "postgresql" else sqlite_insert
-        statement = make(table).on_conflict_do_nothing()
-        # One statement a row where the count matters: executemany reports none.
-        return sum(db.execute(statement, row).rowcount for row in new)
 
     # ── reading what commits hold ─────────────────────────────────────────────────────────
 
@@ -246,7 +151,7 @@ class Store:
             .order_by(e.c.engine != "airflow", e.c.created_at.desc())
         )
         found: dict[str, list[str]] = {}
-        with self._read() as db:
+        with self.read() as db:
             for commit, environment in db.execute(query):
                 found.setdefault(commit, []).append(environment)
         return found
@@ -260,12 +165,12 @@ class Store:
             .where(s.c.repository_id == repo.id, s.c.commit == commit)
             .order_by(e.c.engine != "airflow", e.c.created_at.desc())
         )
-        with self._read() as db:
+        with self.read() as db:
             return [rows.stored_environment(row) for row in db.execute(query)]
 
     def environments(self) -> dict[str, StoredEnvironment]:
         """Every environment something was parsed in, by id."""
-        with self._read() as db:
+        with self.read() as db:
             found = db.execute(select(t.environments).order_by(t.environments.c.created_at.desc()))
             return {row.id: rows.stored_environment(row) for row in found}
 
@@ -276,8 +181,8 @@ class Store:
         s = t.snapshots
         rank = {environment: i for i, environment in enumerate(environments)}
         found: dict[str, tuple[int, str, str]] = {}
-        with self._read() as db:
-            for chunk in _chunks(commits):
+        with self.read() as db:
+            for chunk in chunks(commits):
                 query = select(s.c.commit, s.c.environment_id, s.c.manifest_hash).where(
                     s.c.repository_id == repo.id,
                     s.c.commit.in_(chunk),
@@ -294,8 +199,8 @@ class Store:
         """manifest hash -> its DAGs by id and file, or only the rows of one DAG."""
         d, doc = t.manifest_dags, t.documents
         found: dict[str, list[ListedDag]] = {m: [] for m in manifests}
-        with self._read() as db:
-            for chunk in _chunks(found):
+        with self.read() as db:
+            for chunk in chunks(found):
                 query = (
                     select(d, doc.c.tasks)
                     .join(doc, doc.c.dag_hash == d.c.dag_hash)
@@ -312,8 +217,8 @@ class Store:
         """manifest hash -> its failures, by file."""
         e = t.manifest_errors
         found: dict[str, list[ParseFailure]] = {m: [] for m in manifests}
-        with self._read() as db:
-            for chunk in _chunks(found):
+        with self.read() as db:
+            for chunk in chunks(found):
                 query = (
                     select(e).where(e.c.manifest_hash.in_(chunk)).order_by(e.c.file, e.c.position)
                 )
@@ -341,8 +246,8 @@ class Store:
         """The manifests of a repository in which one of the files defines a DAG."""
         d, s = t.manifest_dags, t.snapshots
         found: set[str] = set()
-        with self._read() as db:
-            for chunk in _chunks(files):
+        with self.read() as db:
+            for chunk in chunks(files):
                 query = (
                     select(d.c.manifest_hash)
                     .distinct()
@@ -360,8 +265,8 @@ class Store:
         """hash -> canonical text, for the hashes that are there."""
         d = t.documents
         found: dict[str, str] = {}
-        with self._read() as db:
-            for chunk in _chunks(hashes):
+        with self.read() as db:
+            for chunk in chunks(hashes):
                 query = select(d.c.dag_hash, d.c.body).where(d.c.dag_hash.in_(chunk))
                 found.update((key, body) for key, body in db.execute(query))
         return found
@@ -372,7 +277,7 @@ class Store:
         query = select(a.c.body).where(a.c.dag_hash == dag_hash).limit(1)
         if environment is not None:
             query = query.where(a.c.environment_id == environment)
-        with self._read() as db:
+        with self.read() as db:
             return db.execute(query).scalar()
 
     def code(self, code_hash: str) -> list[tuple[str, str]]:
@@ -383,8 +288,8 @@ class Store:
         """code hash -> its (path, blob id) pairs, for the hashes that are there."""
         c = t.codes
         found: dict[str, list[tuple[str, str]]] = {}
-        with self._read() as db:
-            for chunk in _chunks(hashes):
+        with self.read() as db:
+            for chunk in chunks(hashes):
                 query = select(c.c.code_hash, c.c.files).where(c.c.code_hash.in_(chunk))
                 for key, files in db.execute(query):
                     found[key] = [(path, blob) for path, blob in json.loads(files)]
@@ -400,12 +305,12 @@ class Store:
             .where(s.c.repository_id == repo.id)
             .order_by(d.c.dag_id)
         )
-        with self._read() as db:
+        with self.read() as db:
             return list(db.execute(query).scalars())
 
     def counts(self) -> dict[str, int]:
         """Rows per table, for `doctor`."""
-        with self._read() as db:
+        with self.read() as db:
             return {
                 table.name: db.execute(select(func.count()).select_from(table)).scalar() or 0
                 for table in (t.repositories, t.documents, t.manifests, t.snapshots)
@@ -417,7 +322,7 @@ class Store:
         """(commit, when) of the last update of a moving ref."""
         r = t.ref_updates
         query = select(r.c.commit, r.c.at).where(r.c.repository_id == repo.id, r.c.ref == ref)
-        with self._read() as db:
+        with self.read() as db:
             row = db.execute(query).one_or_none()
         return None if row is None else (row.commit, row.at)
 
@@ -425,13 +330,7 @@ class Store:
         """Note that a moving ref was brought up to date now."""
         r = t.ref_updates
         values = {"commit": commit, "at": datetime.now(UTC)}
-        with self._write() as db:
+        with self.write() as db:
             where = and_(r.c.repository_id == repo.id, r.c.ref == ref)
             if db.execute(update(r).where(where).values(**values)).rowcount == 0:
-                self._add(db, r, [{"repository_id": repo.id, "ref": ref, **values}])
-
-
-def _chunks(values: Iterable[str]) -> Iterator[list[str]]:
-    items = list(values)
-    for at in range(0, len(items), _CHUNK):
-        yield items[at : at + _CHUNK]
+                self.add(db, r, [{"repository_id": repo.id, "ref": ref, **values}])
