@@ -93,6 +93,8 @@ class Setting:
     help: str
     parse: Callable[[str], Any] = str
     project: bool = False
+    secret: bool = False
+    """whether `gitdags config` says only that it is set"""
 
     @property
     def env(self) -> str:
@@ -140,6 +142,17 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("spool", "", "folder of stamps not yet in the store; empty: spool in the data directory"),
     Setting("airflow_name", "default", "name of this Airflow installation in stamps"),
+    Setting(
+        "listener",
+        "auto",
+        "whether the Airflow plugin stamps runs; auto: where a bundle of gitdags is configured",
+        _one_of("auto", "on", "off"),
+    ),
+    Setting("image", "", "digest of the container image that tasks run in, for their stamps"),
+    Setting("rendered", "false", "keep rendered template fields of tasks, secrets masked", _boolean),
+    Setting("web_url", "", "where these pages are served, for links from Airflow to them"),
+    Setting("stamps_url", "", "of a gitdags that takes this host's stamps; empty: drained here"),
+    Setting("token", "", "for url bundles and stamps_url; better in the environment", secret=True),
     Setting("tree_memory", "64M", "parsed trees kept in memory, in bytes", _bytes),
     Setting("mount_trees", "24M", "parsed trees a mount keeps in memory, in bytes", _bytes),
     Setting("mount_files", "16M", "files a mount keeps while they are read, in bytes", _bytes),

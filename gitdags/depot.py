@@ -34,6 +34,7 @@ from gitdags.model import MODE_EXECUTABLE, MODE_LINK, MODE_SUBMODULE
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _FIRST_TIME = 1_000_000_000  # 2001-09-09, as in the mount
+_OPEN, _CLOSED = 0o755, 0o555  # folders: while they are changed, and for everybody else
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EXDEV}
 
 
@@ -105,7 +106,7 @@ class Depot:
 
         The commits removed. ``dry``: those that would be. Raises DepotUnusable.
         """
-        gone = []
+        gone: list[str] = []
         if not self.folder.is_dir():
             return gone
         try:
@@ -159,7 +160,7 @@ class Depot:
                 os.rename(aside, place)  # a closed folder could not be moved
             finally:
                 _remove_tree(aside)
-        os.chmod(place, 0o555)
+        os.chmod(place, _CLOSED)
         self._list(commit, items)
 
     def _lay(self, place: bytes, items: Sequence[Item]) -> None:
@@ -167,21 +168,21 @@ class Depot:
         folders = [_join(place, folder) for folder in sorted(_folders(items))]
         for folder in folders:
             if os.path.isdir(folder):
-                os.chmod(folder, 0o755)
+                os.chmod(folder, _OPEN)
             else:
-                os.mkdir(folder, 0o755)
+                os.mkdir(folder, _OPEN)
         for item in sorted(items, key=lambda item: item.mode == MODE_LINK):
             full = _join(place, item.path)
             if os.path.lexists(full):
                 continue
             if item.mode == MODE_SUBMODULE:
-                os.mkdir(full, 0o555)
+                os.mkdir(full, _CLOSED)
             elif item.mode == MODE_LINK:
                 os.symlink(self._read(item), full)
             else:
                 self._link(item, full)
         for folder in folders[1:]:
-            os.chmod(folder, 0o555)
+            os.chmod(folder, _CLOSED)
 
     def _link(self, item: Item, full: bytes) -> None:
         stored = self._stored(item)
@@ -339,7 +340,7 @@ class Depot:
                 return False
             os.unlink(aside)
         gone = self._aside(commit)
-        os.chmod(self._tree(commit), 0o755)
+        os.chmod(self._tree(commit), _OPEN)
         os.rename(self._tree(commit), gone)
         _remove_tree(gone)
         with contextlib.suppress(FileNotFoundError):
@@ -432,7 +433,7 @@ def _remove_path(place: bytes, path: bytes) -> None:
     full = _join(place, path)
     parent = os.path.dirname(full)
     with contextlib.suppress(FileNotFoundError):
-        os.chmod(parent, 0o755)
+        os.chmod(parent, _OPEN)
         if os.path.isdir(full) and not os.path.islink(full):
             _remove_tree(full)
         else:
@@ -447,5 +448,5 @@ def _remove_tree(place: bytes) -> None:
         os.unlink(place)
         return
     for folder, _, _ in os.walk(place):
-        os.chmod(folder, 0o755)
+        os.chmod(folder, _OPEN)
     shutil.rmtree(place)

@@ -170,7 +170,9 @@ def test_a_folder_that_is_gone_or_a_link_is_made_anew(kept: Kept) -> None:
 def test_a_damaged_list_is_made_anew(kept: Kept, damage: str) -> None:
     path = kept.depot.folder / "lists" / kept.first
     data = path.read_bytes()
-    path.unlink() if damage == "gone" else path.write_bytes(b"" if damage == "empty" else data[:-90])
+    path.unlink() if damage == "gone" else path.write_bytes(
+        b"" if damage == "empty" else data[:-90]
+    )
     assert kept.depot.faults(kept.first) != []
     kept.tree(kept.first)
     assert (path.read_bytes(), kept.depot.faults(kept.first)) == (data, [])
@@ -286,7 +288,7 @@ def test_only_full_ids_of_commits(kept: Kept) -> None:
 
 def test_a_disk_that_refuses(kept: Kept, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(DepotUnusable, match="cannot write .*file"):
+    with pytest.raises(DepotUnusable, match=r"cannot write .*file"):
         Depot(tmp_path / "file").tree(kept.first, stock(kept.repo, kept.first))
 
 
