@@ -7,6 +7,7 @@ the repository is laid out, none may say what runs where), the user's ``config.t
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 import tomllib
@@ -44,6 +45,12 @@ def _jobs(text: str) -> int:
     return int(text)
 
 
+def _threads(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 64:
+        raise ValueError("is no number from 1 to 64")
+    return int(text)
+
+
 def _seconds(text: str) -> float:
     try:
         value = float(text)
@@ -66,6 +73,13 @@ def _bytes(text: str) -> int:
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    try:
+        return tuple(ipaddress.ip_network(name, strict=False) for name in _names(text))
+    except ValueError:
+        raise ValueError("is no list of addresses such as 127.0.0.1, 10.1.0.0/16") from None
 
 
 def _one_of(*words: str) -> Callable[[str], str]:
@@ -153,6 +167,14 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("web_url", "", "where these pages are served, for links from Airflow to them"),
     Setting("stamps_url", "", "of a gitdags that takes this host's stamps; empty: drained here"),
     Setting("token", "", "for url bundles and stamps_url; better in the environment", secret=True),
+    Setting("web_memory", "64M", "pages and drawings that `serve` keeps, in bytes", _bytes),
+    Setting("web_threads", "8", "requests that `serve` answers at once", _threads),
+    Setting("web_hosts", "", "names, beside localhost, that a server on loopback answers to", _names),
+    Setting("web_proxies", "", "addresses of proxies whose user header is believed", _networks),
+    Setting("web_user_header", "X-Forwarded-User", "header in which a proxy names the user"),
+    Setting("web_groups_header", "X-Forwarded-Groups", "header with the user's groups, by commas"),
+    Setting("web_readers", "", "who may read: sales=ada @finance, *=*; empty: who may enter"),
+    Setting("webhook_secret_file", "", "file with the secret that webhooks are signed with"),
     Setting("tree_memory", "64M", "parsed trees kept in memory, in bytes", _bytes),
     Setting("mount_trees", "24M", "parsed trees a mount keeps in memory, in bytes", _bytes),
     Setting("mount_files", "16M", "files a mount keeps while they are read, in bytes", _bytes),

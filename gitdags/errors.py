@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class GitdagsError(Exception):
     """A known fault: one line, a hint that can be run, an exit code and an HTTP status."""
@@ -9,10 +11,12 @@ class GitdagsError(Exception):
     exit_code = 3
     http_status = 400
 
-    def __init__(self, message: str, hint: str = "") -> None:
+    def __init__(self, message: str, hint: str = "", near: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.near = tuple(near)
+        """what may have been meant, best first: names, revisions or paths"""
 
 
 class UsageError(GitdagsError):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from gitdags.airflow.archive import ArchiveStock
 from gitdags.airflow.remote import Remote
+from gitdags.airflow.unpacking import ArchiveStock
 from gitdags.config import Settings
 from gitdags.depot import Depot, GitStock, Item
 

@@ -6,11 +6,12 @@ import argparse
 from collections.abc import Sequence
 from itertools import groupby
 
+from gitdags import wire
 from gitdags.cli import table
-from gitdags.cli.context import Context, moment
+from gitdags.cli.context import Context
 from gitdags.cli.log import heading
 from gitdags.cli.words import add_dag, add_revision
-from gitdags.model import Blamed, Commit
+from gitdags.model import Blamed
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -23,19 +24,7 @@ def run(context: Context, args: argparse.Namespace) -> int:
     """One line a task or edge."""
     found = context.catalog.blame(context.repository, args.dag, args.at)
     if context.json:
-        context.write_json(
-            [
-                {
-                    ("task_id" if len(one.name) == 1 else "edge"): (
-                        one.name[0] if len(one.name) == 1 else list(one.name)
-                    ),
-                    "added": _commit(one.added),
-                    "changed": _commit(one.changed),
-                    "boundary": one.boundary,
-                }
-                for one in found
-            ]
-        )
+        context.write_json([wire.blamed(one) for one in found])
         return 0
     found = sorted(found, key=lambda one: one.changed.committed_at, reverse=True)
     for _, group in groupby(found, key=lambda one: one.changed.sha):
@@ -57,12 +46,3 @@ def _block(context: Context, brought: Sequence[Blamed]) -> None:
         rows.append(["   ", (f"{sign} {' → '.join(one.name)}", style), (since, "dim")])
     table.write(context.out, rows)
     context.out.print()
-
-
-def _commit(commit: Commit) -> dict[str, str]:
-    return {
-        "commit": commit.sha,
-        "committed_at": moment(commit.committed_at),
-        "author": commit.author,
-        "subject": commit.subject,
-    }

@@ -6,9 +6,10 @@ import argparse
 from collections.abc import Callable
 from xml.etree import ElementTree
 
+from gitdags import wire
 from gitdags.check import check
 from gitdags.cli import diff
-from gitdags.cli.context import Context, plain
+from gitdags.cli.context import Context
 from gitdags.cli.words import add_no_parse, add_revision, count
 from gitdags.errors import shown
 from gitdags.model import CheckReport, Finding
@@ -35,7 +36,9 @@ def run(context: Context, args: argparse.Namespace) -> int:
     )
     if context.json:
         comparison = report.comparison
-        data = plain(report) | {"comparison": diff.as_json(comparison) if comparison else None}
+        data = wire.plain(report) | {
+            "comparison": wire.comparison(comparison) if comparison else None
+        }
         context.write_json(data)
     else:
         context.write_text(_FORMATS[args.format](report))

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Mapping
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gitdags import config
 from gitdags.errors import shown
 from gitdags.model import Json, RegisteredRepository
+from gitdags.wire import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -61,26 +60,6 @@ class Context:
     def write_text(self, text: str) -> None:
         """Data on stdout as it is."""
         sys.stdout.write(text)
-
-
-def plain(value: Any) -> Json:
-    """Model objects as JSON: dataclasses by field, times as RFC 3339 in UTC."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, datetime):
-        return moment(value)
-    if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(item) for item in value]
-    if isinstance(value, Path):
-        return str(value)
-    return value
-
-
-def moment(value: datetime) -> str:
-    """RFC 3339, UTC, ``Z``."""
-    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _console(*, stderr: bool) -> Console:

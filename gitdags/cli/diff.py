@@ -7,6 +7,7 @@ import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 
+from gitdags import wire
 from gitdags.cli.context import Context
 from gitdags.cli.words import add_dag, add_no_parse, add_revision, count
 from gitdags.errors import shown
@@ -33,7 +34,7 @@ def run(context: Context, args: argparse.Namespace) -> int:
         context.repository, args.old, args.new, args.dag, parse=not args.no_parse
     )
     if context.json:
-        context.write_json(as_json(found))
+        context.write_json(wire.comparison(found))
     else:
         for note in found.notes:
             context.note(f"note: {note}")
@@ -49,36 +50,6 @@ def run(context: Context, args: argparse.Namespace) -> int:
         else:
             context.note(summary(found))
     return 1 if args.exit_code and found.differs else 0
-
-
-def as_json(found: Comparison) -> Json:
-    """With the keys of the contract."""
-    return {
-        "from": found.old,
-        "to": found.new,
-        "added": list(found.added),
-        "removed": list(found.removed),
-        "failed": list(found.failed),
-        "fixed": list(found.fixed),
-        "changed": [
-            {
-                "dag_id": one.dag_id,
-                "code_only": one.code_only,
-                "attributes": _pairs(one.attributes),
-                "tasks_added": list(one.tasks_added),
-                "tasks_removed": list(one.tasks_removed),
-                "tasks_changed": {t: _pairs(f) for t, f in one.tasks_changed.items()},
-                "edges_added": [list(edge) for edge in one.edges_added],
-                "edges_removed": [list(edge) for edge in one.edges_removed],
-                "edges_changed": [list(edge) for edge in one.edges_changed],
-                "groups_added": list(one.groups_added),
-                "groups_removed": list(one.groups_removed),
-                "groups_changed": {g: _pairs(f) for g, f in one.groups_changed.items()},
-                "files_changed": list(one.files_changed),
-            }
-            for one in found.changed
-        ],
-    }
 
 
 def summary(found: Comparison) -> str:
@@ -198,7 +169,3 @@ def _text(value: Json) -> str:
 
 def _brief(value: Json) -> str:
     return shown(json.dumps(value, ensure_ascii=False), 60)
-
-
-def _pairs(fields: Mapping[str, tuple[Json, Json]]) -> dict[str, list[Json]]:
-    return {name: [was, now] for name, (was, now) in fields.items()}

@@ -6,6 +6,7 @@ import argparse
 
 from gitdags.cli.context import Context
 from gitdags.cli.words import count
+from gitdags.wire import plain
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -60,8 +61,6 @@ def run(context: Context, args: argparse.Namespace) -> int:
 
 def describe(context: Context, repo: object) -> dict[str, object]:
     """A repository as JSON: what is registered, without our own key."""
-    from gitdags.cli.context import plain
-
     data: dict[str, object] = plain(repo)
     data.pop("id")
     return data

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from gitdags import wire
 from gitdags.cli import table
-from gitdags.cli.context import Context, moment
+from gitdags.cli.context import Context
 from gitdags.cli.words import add_dag, add_revision, count, day
 from gitdags.errors import UsageError, shown
 from gitdags.model import Commit, Version
@@ -37,7 +38,7 @@ def run(context: Context, args: argparse.Namespace) -> int:
     repo = context.repository
     log = context.catalog.log(repo, args.dag, args.at, limit=args.limit, full=args.full)
     if context.json:
-        context.write_json([as_json(version) for version in log.versions])
+        context.write_json([wire.version(version) for version in log.versions])
     elif args.dag is not None:
         rows: list[list[table.Cell]] = [
             [
@@ -72,20 +73,6 @@ def run(context: Context, args: argparse.Namespace) -> int:
             "hint: gitdags index --all"
         )
     return 0
-
-
-def as_json(version: Version) -> dict[str, object]:
-    """One version with the keys of the contract."""
-    return {
-        "commit": version.commit.sha,
-        "committed_at": moment(version.commit.committed_at),
-        "author": version.commit.author,
-        "subject": version.commit.subject,
-        "change": version.change,
-        "dag_id": version.dag_id,
-        "dag_hash": version.dag_hash,
-        "code_hash": version.code_hash,
-    }
 
 
 def heading(commit: Commit) -> Text:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from gitdags import wire
 from gitdags.cli import table
 from gitdags.cli.context import Context
 from gitdags.cli.words import add_no_parse, add_revision, count, day
@@ -25,33 +26,7 @@ def run(context: Context, args: argparse.Namespace) -> int:
         context.note(f"warning: {warning}")
     listing = context.catalog.dags(repo, resolved, parse=not args.no_parse)
     if context.json:
-        context.write_json(
-            {
-                "repo": repo.name,
-                "commit": listing.commit,
-                "dags": [
-                    {
-                        "dag_id": row.dag_id,
-                        "file": row.file,
-                        "dag_hash": row.dag_hash,
-                        "code_hash": row.code_hash,
-                        "tasks": row.tasks,
-                        "engine": row.engine,
-                        "environment": row.environment,
-                    }
-                    for row in listing.dags
-                ],
-                "errors": [
-                    {
-                        "file": e.file,
-                        "type": e.type,
-                        "message": e.message,
-                        "dag_ids": list(e.dag_ids),
-                    }
-                    for e in listing.errors
-                ],
-            }
-        )
+        context.write_json(wire.listing(listing))
         return 0
     commit = context.catalog.opened(repo).commit(listing.commit)
     source = f" (by {resolved.source})" if "@{" in args.at else ""

@@ -7,12 +7,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from gitdags import wire
 from gitdags.cli import drawing, table
 from gitdags.cli.context import Context
 from gitdags.cli.words import add_dag, add_no_parse, add_revision, count, operator_name
 from gitdags.errors import UsageError, shown
 from gitdags.model import Json, ShownDocument
-from gitdags.serialize.document import select
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -48,27 +48,10 @@ def run(context: Context, args: argparse.Namespace) -> int:
     elif args.graph:
         drawing.write(context.out, shown_document.document)
     elif context.json:
-        context.write_json(as_json(context, shown_document))
+        context.write_json(wire.document(shown_document, context.catalog.settings(repo)))
     else:
         _summary(context, shown_document)
     return 0
-
-
-def as_json(context: Context, shown_document: ShownDocument) -> Json:
-    """The document as settings show it, with what its row says."""
-    settings = context.catalog.settings(context.repository)
-    row = shown_document.row
-    data = select(shown_document.document, settings["include"], settings["exclude"])
-    data |= {
-        "file": row.file,
-        "engine": row.engine,
-        "environment": row.environment,
-        "guesses": list(row.guesses),
-        "placeholders": list(row.placeholders),
-    }
-    if shown_document.stale_from is not None:
-        data["stale_from"] = shown_document.stale_from
-    return data
 
 
 def _summary(context: Context, shown_document: ShownDocument) -> None:

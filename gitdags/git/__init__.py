@@ -6,6 +6,7 @@ to one thread.
 """
 
 from gitdags.git.repository import (
+    OURS,
     CorruptObject,
     EmptyRepository,
     MissingObject,
@@ -22,6 +23,7 @@ from gitdags.git.revision import BadRevision, parse_instant, resolve, split_rang
 from gitdags.model import is_sha
 
 __all__ = [
+    "OURS",
     "BadRevision",
     "CorruptObject",
     "EmptyRepository",

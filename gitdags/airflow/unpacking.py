@@ -9,17 +9,20 @@ from __future__ import annotations
 import logging
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
+from http.client import HTTPException
 from typing import IO
 
 from gitdags.checkout import can_be_target, fits
 from gitdags.depot import Depot, Item, blob_id
 from gitdags.errors import GitdagsError, shown
 from gitdags.git import display
-from gitdags.model import MODE_EXECUTABLE, MODE_FILE, MODE_LINK
+from gitdags.model import MODE_EXECUTABLE, MODE_FILE, MODE_LINK, MODE_SUBMODULE
 
 log = logging.getLogger("gitdags.bundle")
+
+_NOTHING = "0" * 40  # an archive does not say which commit a submodule stands at
 
 MOST_ENTRIES = 1_000_000
 MOST_BYTES = 8 << 30
@@ -41,39 +44,47 @@ class ArchiveStock:
     def fill(self, depot: Depot) -> Sequence[Item]:
         """As gitdags.depot.Stock has it. Raises BadArchive, and what ``fetch`` raises."""
         items: dict[bytes, Item] = {}
+        folders: set[bytes] = set()
         left_out = 0
         try:
             with closing(self._fetch()) as stream, tarfile.open(fileobj=stream, mode="r|*") as tar:
                 for path, mode, data in _members(tar):
                     if path is None or path in items:
                         left_out += 1
-                        continue
-                    item = items[path] = Item(path, mode, blob_id(data), len(data))
-                    if not depot.has(item):
-                        depot.put(item, data)
-        except (tarfile.TarError, zlib.error, EOFError) as error:
+                    elif mode == MODE_SUBMODULE:
+                        folders.add(path)
+                    else:
+                        item = items[path] = Item(path, mode, blob_id(data), len(data))
+                        if not depot.has(item):
+                            depot.put(item, data)
+        except (tarfile.TarError, zlib.error, EOFError, HTTPException) as error:
             raise BadArchive(f"the archive cannot be read: {shown(str(error))}") from None
+        except (TimeoutError, ConnectionError) as error:
+            raise BadArchive(f"the archive ends too soon: {shown(str(error))}") from None
         nested = [path for path in items if _below_an_item(path, items)]
         for path in nested:
             del items[path]
         if left_out + len(nested):
             log.warning("%d members of the archive were left out", left_out + len(nested))
+        for path in folders - _folders(items) - items.keys():  # the empty place of a submodule
+            if not _below_an_item(path, items):
+                items[path] = Item(path, MODE_SUBMODULE, _NOTHING, 0)
         return list(items.values())
 
 
 def _members(tar: tarfile.TarFile) -> Iterator[tuple[bytes | None, int, bytes]]:
-    """(path, mode, bytes or a link's target) of each file and link; path None for what is left out."""
+    """(path, mode, content) of each folder, file and link; path None for what is left out."""
     entries = size = 0
     for member in tar:
         entries, size = entries + 1, size + member.size
         if entries > MOST_ENTRIES or size > MOST_BYTES:
             raise BadArchive("the archive unpacks to more than anyone would check out")
-        if member.isdir():
-            continue
         path = _path(member.name)
-        if path is None or not (member.isreg() or member.issym()) or not _passes(member):
+        if path is None or not _passes(member):
             log.warning("left out: %s", display(_bytes(member.name)))
             yield None, 0, b""
+        elif member.isdir():
+            yield path, MODE_SUBMODULE, b""
         elif member.issym():
             target = _bytes(member.linkname)
             yield (path if can_be_target(target) else None), MODE_LINK, target
@@ -86,7 +97,9 @@ def _members(tar: tarfile.TarFile) -> Iterator[tuple[bytes | None, int, bytes]]:
 
 
 def _passes(member: tarfile.TarInfo) -> bool:
-    """Whether Python's own filter for data lets it pass: no link out of the tree, no device."""
+    """Whether it is a file, folder or link that Python's own filter for data lets pass."""
+    if not (member.isreg() or member.isdir() or member.issym()):
+        return False
     try:
         tarfile.data_filter(member, "/nowhere/tree")
     except tarfile.FilterError:
@@ -96,7 +109,7 @@ def _passes(member: tarfile.TarInfo) -> bool:
 
 def _path(name: str) -> bytes | None:
     """A member's name as a path of the tree; None where it is none."""
-    path = _bytes(name.removeprefix("./"))
+    path = _bytes(name.removeprefix("./").rstrip("/"))
     parts = path.split(b"/")
     if not path or any(p in (b"", b".", b"..") or p.lower() == b".git" for p in parts):
         return None
@@ -105,6 +118,17 @@ def _path(name: str) -> bytes | None:
 
 def _bytes(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")
+
+
+def _folders(paths: Iterable[bytes]) -> set[bytes]:
+    """Every folder that the paths lie in."""
+    found: set[bytes] = set()
+    for path in paths:
+        parent = path.rpartition(b"/")[0]
+        while parent and parent not in found:
+            found.add(parent)
+            parent = parent.rpartition(b"/")[0]
+    return found
 
 
 def _below_an_item(path: bytes, items: dict[bytes, Item]) -> bool:
