@@ -90,22 +90,15 @@ class GitDagsBundle(BaseDagBundle):
             if not self._moved_lately():
                 self._move()
             else:
-                self._supply.ready(self._standing() or "")
+                self._have(self._standing() or "")
         else:
             if not is_sha(self.version):
                 raise Unavailable(
                     f"bundle {self.name}: version {quoted(self.version)} is no commit's full id",
                     hint=f"git rev-parse {self.ref}",
                 )
-            self._supply.ready(self.version)
+            self._have(self.version)
             self._hold(self.version)
-        if not self.path.is_dir():
-            commit = self.version or self._standing()
-            raise Unavailable(
-                f"bundle {self.name}: commit {commit} of {self.repo} has no folder "
-                f"{quoted(self.subdir)}",
-                hint=f"git ls-tree {commit}",
-            )
         if self._supply.depot is not None:
             self._keep_bytecode_out()
         super().initialize()
@@ -141,12 +134,22 @@ class GitDagsBundle(BaseDagBundle):
             return given
         return f"{web_url}/{self.repo}?at={{version}}"
 
+    def _have(self, commit: str) -> None:
+        """See to it that a commit's DAG files are there. Raises GitdagsError."""
+        self._supply.ready(commit)
+        if not (self._supply.folder(commit) / self.subdir).is_dir():
+            raise Unavailable(
+                f"bundle {self.name}: commit {commit} of {self.repo} has no folder "
+                f"{quoted(self.subdir)}",
+                hint=f"git ls-tree {commit}",
+            )
+
     # ── the stable path ───────────────────────────────────────────────────────────────────
 
     def _move(self) -> bool:
         """Lead the link to the ref's commit; whether that is another than before."""
         commit, full_name = self._supply.latest(self.ref)
-        self._supply.ready(commit)
+        self._have(commit)
         target, old = self._supply.folder(commit), self._standing()
         try:
             self.base_dir.mkdir(parents=True, exist_ok=True)
@@ -187,7 +190,7 @@ class GitDagsBundle(BaseDagBundle):
         """
         try:
             age = time.time() - os.lstat(self._current).st_mtime
-        except FileNotFoundError:
+        except OSError:
             return False
         return bool(abs(age) < 2 * self.refresh_interval)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -17,6 +18,9 @@ from gitdags.model import is_sha
 
 if TYPE_CHECKING:
     from gitdags.depot import Depot
+
+
+_NO_NAME = re.compile(r"[~^:]|@\{")  # git-check-ref-format(1): these make an expression of it
 
 
 class Unavailable(GitdagsError):
@@ -63,6 +67,8 @@ class Mounted:
             raise Unavailable(
                 f"there is no ref {quoted(ref)} in {self._repo}", hint=f"ls {self._top}"
             )
+        if _NO_NAME.search(ref):
+            return commit, None
         for place in ("refs/tags", "refs/heads", "refs/remotes"):
             if self._follow(f"{place}/{ref}") == commit:
                 return commit, f"{place}/{ref}"
