@@ -155,6 +155,7 @@ SETTINGS: tuple[Setting, ...] = (
         "json_library", "orjson", "what writes JSON that is shown", _one_of("orjson", "json")
     ),
     Setting("spool", "", "folder of stamps not yet in the store; empty: spool in the data directory"),
+    Setting("rendered_runs", "30", "newest runs of a task whose rendered fields are kept", _count),
     Setting("airflow_name", "default", "name of this Airflow installation in stamps"),
     Setting(
         "listener",
