@@ -17,6 +17,7 @@ from __future__ import annotations
 import difflib
 import functools
 import json
+import os
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,6 +45,7 @@ from gitdags.model import (
     Resolved,
     ShownDocument,
     StoredEnvironment,
+    Token,
 )
 from gitdags.registry import Registry
 from gitdags.serialize.pool import NoAirflow
@@ -86,6 +88,7 @@ class Catalog:
         self._store = Store(self._settings.database)
         self.registry = Registry(self._store, self._settings.home)
         self._open: dict[str, git.Repository] = {}
+        self._histories: dict[RegisteredRepository, tuple[object, History]] = {}
 
     def __enter__(self) -> Catalog:
         return self
@@ -126,11 +129,12 @@ class Catalog:
 
     def settings(self, repo: RegisteredRepository) -> config.Settings:
         """The settings in force for a repository: its default branch's tip may set some."""
-        opened = self.opened(repo)
-        branch = opened.default_branch()
-        tip = opened.ref(branch) if branch else None
+        return self.history(repo).settings
+
+    def _settings_at(self, repo: RegisteredRepository, tip: str | None) -> config.Settings:
         if tip is None:
             return self._settings
+        opened = self.opened(repo)
         entry = opened.find(opened.commit(tip).tree, b"pyproject.toml")
         if entry is None or not entry.is_file:
             return self._settings
@@ -174,8 +178,22 @@ class Catalog:
     # ── indexing ──────────────────────────────────────────────────────────────────────────
 
     def history(self, repo: RegisteredRepository) -> History:
-        """What parses commits of a repository into the store."""
-        return History(self.opened(repo), repo, self._store, self.settings(repo))
+        """What parses commits of a repository into the store; made anew when its settings may differ."""
+        opened = self.opened(repo)
+        branch = opened.default_branch()
+        tip = opened.ref(branch) if branch else None
+        state = tip, _changed(repo.env_file)
+        known = self._histories.get(repo)
+        if known is None or known[0] != state:
+            made = History(opened, repo, self._store, self._settings_at(repo, tip))
+            known = self._histories[repo] = (state, made)
+        return known[1]
+
+    def is_indexed(self, repo: RegisteredRepository, rev: Revision) -> bool:
+        """Whether the store has a commit as the settings in force ask for it."""
+        commit = self.commit(repo, rev)
+        history = self.history(repo)
+        return any(map(history.fits, self._store.environments_of(repo, commit.sha)))
 
     def index(
         self,
@@ -184,14 +202,17 @@ class Catalog:
         *,
         everything: bool = False,
         progress: Callable[[Progress], None] | None = None,
+        files: Callable[[int, int], None] | None = None,
     ) -> IndexReport:
         """Parse into the store what it lacks of a revision, a range ``A..B``, or all refs.
 
-        Raises what `resolve` and `History.index` raise, and UpdatedRecently.
+        ``files`` hears how many files of the commit in work are parsed, and of how many. Raises
+        what `resolve` and `History.index` raise, and UpdatedRecently.
         """
         opened = self.opened(repo)
         opened.require_commits()
         history = self.history(repo)
+        history.heard = files
         if everything:
             return history.index(self._all_commits(opened), progress)
         ends = git.split_range(target)
@@ -299,6 +320,10 @@ class Catalog:
         """Airflow's own JSON of a listed DAG, which Airflow loads back into a DAG object."""
         text = self._store.airflow_document(row.dag_hash, row.environment or None)
         return None if text is None else json.loads(text)
+
+    def token(self, text: str) -> Token | None:
+        """The access token of that text, if it opens anything."""
+        return self._store.tokens.find(text)
 
     def files_read(self, row: ListedDag) -> list[tuple[str, str]]:
         """(path, blob id) of every repository file that was read when a DAG was parsed."""
@@ -478,6 +503,15 @@ class Catalog:
             f"{shown(a[1])} and {shown(b[1])} were never parsed in the same environment",
             hint=f"gitdags index {shown(a[1])} && gitdags index {shown(b[1])}",
         )
+
+
+def _changed(file: str | None) -> tuple[int, int, int] | None:
+    """What of a file is another when its content is."""
+    try:
+        info = os.stat(file or "")
+    except OSError:
+        return None
+    return info.st_ino, info.st_size, info.st_mtime_ns
 
 
 def _typed(rev: Revision) -> str:
