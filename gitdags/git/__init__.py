@@ -6,6 +6,7 @@ to one thread.
 """
 
 from gitdags.git.repository import (
+    OURS,
     CorruptObject,
     EmptyRepository,
     MissingObject,
@@ -22,6 +23,7 @@ from gitdags.git.repository import (
 from gitdags.git.revision import BadRevision, parse_instant, resolve, split_range
 
 __all__ = [
+    "OURS",
     "BadRevision",
     "CorruptObject",
     "EmptyRepository",

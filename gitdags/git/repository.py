@@ -25,6 +25,8 @@ pygit2.option(Option.ENABLE_STRICT_HASH_VERIFICATION, False)
 _SHA = re.compile(r"[0-9a-f]{40}")
 _EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"  # git knows it without an object
 MIN_ABBREVIATION = 4  # git's own limit
+OURS = "refs/gitdags/"
+"""Refs of gitdags' own, which keep commits alive and name nothing."""
 _MAX_COMMITS = 20_000  # parsed commits kept; about 1.5 kB each
 
 
@@ -101,13 +103,15 @@ class Repository:
     def refs(self) -> list[Ref]:
         """Every ref that leads to a commit, by full name. Names that are not UTF-8 are left out.
 
-        Broken refs, and refs to trees or blobs, lead to no commit and are left out too.
+        Broken refs, and refs to trees or blobs, lead to no commit and are left out too, as are `OURS`.
         """
         found = []
         for raw in self._git.raw_listall_references():
             try:
                 name = raw.decode()
             except UnicodeDecodeError:
+                continue
+            if name.startswith(OURS):
                 continue
             commit = self.ref(name)
             if commit is not None:
