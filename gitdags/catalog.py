@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import itertools
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -30,10 +31,13 @@ from gitdags.errors import GitdagsError, quoted, shown
 from gitdags.git import display
 from gitdags.history import History, IndexReport, Progress
 from gitdags.model import (
+    MODE_LINK,
     Blamed,
     Commit,
+    CommitChanges,
     Comparison,
     Deployment,
+    FolderEntry,
     Json,
     ListedDag,
     Listing,
@@ -46,6 +50,7 @@ from gitdags.model import (
     ShownDocument,
     StoredEnvironment,
     Token,
+    Version,
 )
 from gitdags.registry import Registry
 from gitdags.serialize.pool import NoAirflow
@@ -316,6 +321,15 @@ class Catalog:
             raise NoSuchDag(f"no document has the hash {shown(dag_hash)}", hint="gitdags ls")
         return text
 
+    def document_of(self, repo: RegisteredRepository, dag_hash: str) -> str:
+        """The same, of a document that some commit of a repository holds. Raises NoSuchDag."""
+        if not self._store.holds(repo, dag_hash):
+            raise NoSuchDag(
+                f"no document of {repo.name} has the hash {shown(dag_hash)}",
+                hint=f"gitdags -r {repo.name} ls",
+            )
+        return self.document_text(dag_hash)
+
     def airflow_json(self, row: ListedDag) -> Json | None:
         """Airflow's own JSON of a listed DAG, which Airflow loads back into a DAG object."""
         text = self._store.airflow_document(row.dag_hash, row.environment or None)
@@ -324,6 +338,20 @@ class Catalog:
     def token(self, text: str) -> Token | None:
         """The access token of that text, if it opens anything."""
         return self._store.tokens.find(text)
+
+    def has_tokens(self) -> bool:
+        """Whether any access token opens something."""
+        return self._store.tokens.any()
+
+    def index_lag(self, repo: RegisteredRepository) -> int:
+        """Commits of the default branch past the newest indexed one, along first parents."""
+        opened = self.opened(repo)
+        branch = opened.default_branch()
+        tip = opened.ref(branch) if branch else None
+        if tip is None:
+            return 0
+        indexed = self._store.indexed(repo)
+        return sum(1 for _ in itertools.takewhile(lambda c: c.sha not in indexed, opened.first_parents(tip)))
 
     def files_read(self, row: ListedDag) -> list[tuple[str, str]]:
         """(path, blob id) of every repository file that was read when a DAG was parsed."""
@@ -340,6 +368,31 @@ class Catalog:
                 hint=f"git ls-tree -r --name-only {commit.sha[:12]}",
             )
         return opened.blob(found[1].oid)
+
+    def folder(
+        self, repo: RegisteredRepository, path: str, rev: Revision = "HEAD"
+    ) -> list[FolderEntry]:
+        """What a folder holds at a commit, folders first; links on the way are followed.
+
+        Raises NoSuchFile.
+        """
+        opened = self.opened(repo)
+        commit = self.commit(repo, rev)
+        found = opened.follow(commit.tree, path.encode("utf-8", "surrogateescape"))
+        if found is None or not found[1].is_tree:
+            raise NoSuchFile(
+                f"there is no folder {quoted(path)} at {commit.sha[:12]}",
+                hint=f"git ls-tree {commit.sha[:12]}",
+            )
+        entries = [
+            FolderEntry(
+                name,
+                entry,
+                opened.size(entry.oid) if entry.is_file or entry.mode == MODE_LINK else None,
+            )
+            for name, entry in opened.tree(found[1].oid).items()
+        ]
+        return sorted(entries, key=lambda e: (not e.entry.is_tree, e.name))
 
     def export(
         self, repo: RegisteredRepository, rev: Revision, folder: Path
@@ -386,6 +439,23 @@ class Catalog:
                 hint=f"gitdags log {close[0]}" if close else "gitdags index --all",
             )
         return found
+
+    def changes(
+        self, repo: RegisteredRepository, rev: Revision, *, limit: int, dag_id: str | None = None
+    ) -> tuple[list[CommitChanges], str | None]:
+        """(``limit`` commits along first parents and what each changed, the commit to go on from).
+
+        With ``dag_id`` only the commits that changed it. Raises NoSuchDag for one never seen.
+        """
+        start = self.commit(repo, rev).sha
+        if dag_id is None:
+            return self.timeline(repo).window(start, limit)
+        found = self.log(repo, dag_id, start, limit=limit + 1).versions
+        by_commit: dict[str, list[Version]] = {}
+        for version in found:
+            by_commit.setdefault(version.commit.sha, []).append(version)
+        each = [CommitChanges(v[0].commit, True, tuple(v)) for v in by_commit.values()]
+        return each[:limit], each[limit].commit.sha if len(each) > limit else None
 
     def blame(self, repo: RegisteredRepository, dag_id: str, rev: str = "HEAD") -> list[Blamed]:
         """The commit that brought each task and edge of a DAG; raises NoSuchDag.

@@ -104,7 +104,9 @@ class Indexer:
             report = catalog.index(catalog.repository(repo), commit, files=heard)
         except GitdagsError as error:
             self._change(repo, commit, state="failed", error=error.message, hint=error.hint)
-            log.warning("index failed", extra={"repo": repo, "commit": commit, "error": error.message})
+            log.warning(
+                "index failed", extra={"repo": repo, "commit": commit, "error": error.message}
+            )
         except Exception as error:  # the thread serves the next commit all the same
             self._change(repo, commit, state="failed", error=f"a bug: {type(error).__name__}")
             log.exception("index failed", extra={"repo": repo, "commit": commit})

@@ -118,7 +118,8 @@ class View:
             why = f": {job.error}" if job is not None else " yet"
             raise NotIndexed(
                 f"{resolved.commit[:12]} is not indexed{why}",
-                hint=(job.hint if job else "") or f"gitdags -r {repo.name} index {resolved.commit[:12]}",
+                hint=(job.hint if job else "")
+                or f"gitdags -r {repo.name} index {resolved.commit[:12]}",
             )
         raise BeingIndexed(job)
 
