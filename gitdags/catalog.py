@@ -36,13 +36,11 @@ from gitdags.model import (
     Commit,
     CommitChanges,
     Comparison,
-    Deployment,
     FolderEntry,
     Json,
     ListedDag,
     Listing,
     Log,
-    Move,
     ParseFailure,
     Ref,
     RegisteredRepository,
@@ -53,6 +51,7 @@ from gitdags.model import (
     Version,
 )
 from gitdags.registry import Registry
+from gitdags.run_catalog import RunCatalog
 from gitdags.serialize.pool import NoAirflow
 from gitdags.store import Store
 from gitdags.timeline import Timeline
@@ -85,7 +84,7 @@ class UpdatedRecently(GitdagsError):
     http_status = 429
 
 
-class Catalog:
+class Catalog(RunCatalog):
     """All repositories of one store. A context manager: leaving it closes the store."""
 
     def __init__(self, settings: config.Settings | None = None) -> None:
@@ -157,28 +156,6 @@ class Catalog:
         """The commit that a revision means, with its author, times and message."""
         sha = rev.commit if isinstance(rev, Resolved) else self.resolve(repo, rev).commit
         return self.opened(repo).commit(sha)
-
-    # ── deployments ───────────────────────────────────────────────────────────────────────
-
-    def record(self, moves: Sequence[Deployment]) -> list[Deployment]:
-        """Note moves of refs; those that were not known yet. One move reported twice is one."""
-        return self._store.deployments.add(moves)
-
-    def deployments(
-        self,
-        repo: RegisteredRepository | None = None,
-        ref: str | None = None,
-        *,
-        limit: int | None = None,
-        before: datetime | None = None,
-    ) -> list[Deployment]:
-        """Recorded moves of refs (full names), newest first."""
-        name = None if repo is None else repo.name
-        return self._store.deployments.newest(name, ref, limit=limit, before=before)
-
-    def moves(self, repo: RegisteredRepository, ref: str) -> list[Move]:
-        """From when on a ref (full name) stood where, as far as deployments tell; oldest first."""
-        return self._store.deployments.moves(repo.name, ref)
 
     # ── indexing ──────────────────────────────────────────────────────────────────────────
 
@@ -313,6 +290,17 @@ class Catalog:
             if close
             else f"gitdags ls --at {_typed(rev)}",
         )
+
+    def find_document(
+        self, repo: RegisteredRepository, dag_id: str, sha: str
+    ) -> ShownDocument | None:
+        """As `document` at a full SHA, of what is indexed; None where there is none."""
+        try:
+            commit = self.opened(repo).commit(sha)
+            resolved = Resolved(sha, commit.sha, "object")
+            return self.document(repo, dag_id, resolved, parse=False)
+        except (NoSuchDag, NotIndexed, git.MissingObject):
+            return None
 
     def document_text(self, dag_hash: str) -> str:
         """Exactly what was hashed: RFC 8785 text. Raises NoSuchDag for an unknown hash."""
@@ -496,6 +484,15 @@ class Catalog:
         moved = functools.partial(timeline.moved, a, b)
         comparer = Comparer(timeline.json, self._store.code, moved, last_good)
         return comparer.compare(left, right, dag_id, notes)
+
+    def find_comparison(
+        self, repo: RegisteredRepository, old: str, new: str, dag_id: str
+    ) -> Comparison | None:
+        """As `compare` of one DAG at two full SHAs, of what is indexed; None where there is none."""
+        try:
+            return self.compare(repo, old, new, dag_id, parse=False)
+        except (NoSuchDag, NotIndexed):
+            return None
 
     def counts(self) -> dict[str, int]:
         """How many repositories, documents, manifests and snapshots the store holds."""
