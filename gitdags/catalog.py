@@ -339,7 +339,10 @@ class Catalog(RunCatalog):
         if tip is None:
             return 0
         indexed = self._store.indexed(repo)
-        return sum(1 for _ in itertools.takewhile(lambda c: c.sha not in indexed, opened.first_parents(tip)))
+        return sum(
+            1
+            for _ in itertools.takewhile(lambda c: c.sha not in indexed, opened.first_parents(tip))
+        )
 
     def files_read(self, row: ListedDag) -> list[tuple[str, str]]:
         """(path, blob id) of every repository file that was read when a DAG was parsed."""

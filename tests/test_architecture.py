@@ -27,7 +27,14 @@ LAYERS = [
     {"gitdags.keep", "gitdags.checkout", "gitdags.export", "gitdags.archive"},
     {"gitdags.mirror"},
     {"gitdags.serialize"},
-    {"gitdags.store", "gitdags.versions", "gitdags.diff", "gitdags.stamp"},
+    {
+        "gitdags.store",
+        "gitdags.versions",
+        "gitdags.diff",
+        "gitdags.stamp",
+        "gitdags.layout",
+        "gitdags.labels",
+    },
     {"gitdags.history", "gitdags.registry", "gitdags.timeline"},
     {
         "gitdags.comparison",
@@ -52,6 +59,11 @@ ONLY = {
     "argparse": "gitdags.cli",
     "argcomplete": "gitdags.cli",
     "mfusepy": "fuse_mount.libfuse",
+    "pygraphviz": "gitdags.layout",
+    "fastapi": "gitdags.web",
+    "starlette": "gitdags.web",
+    "jinja2": "gitdags.web",
+    "pygments": "gitdags.web",
 }
 
 

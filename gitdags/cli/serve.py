@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import socket
-import sys
 
 from gitdags.cli.context import Context
 from gitdags.errors import GitdagsError, shown
@@ -20,7 +19,9 @@ class NoWeb(GitdagsError):
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Its words."""
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen at; default: 127.0.0.1")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="address to listen at; default: 127.0.0.1"
+    )
     parser.add_argument("--port", type=int, default=8088, help="default: 8088; 0: any that is free")
     parser.add_argument(
         "--no-auth", action="store_true", help="on an address that others reach, let anybody read"
@@ -78,5 +79,3 @@ def _listen(host: str, port: int) -> socket.socket:
             f"cannot listen at {shown(host)}:{port}: {reason}", hint="gitdags serve --port 0"
         ) from None
     return listener
-
-

@@ -11,7 +11,6 @@ import gzip
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any
 
@@ -155,7 +154,7 @@ def problem(request: Request, error: GitdagsError, **more: Json) -> Response:
 
 def error_headers(error: GitdagsError) -> dict[str, str]:
     """What goes along with an error, whatever form it has."""
-    told = {"cache-control": NO_STORE, "date": formatdate(usegmt=True)}
+    told = {"cache-control": NO_STORE}
     if error.http_status == 401:
         told["www-authenticate"] = 'Basic realm="gitdags", charset="UTF-8"'
     if error.http_status in (429, 503):

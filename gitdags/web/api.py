@@ -17,11 +17,12 @@ from gitdags.catalog import NoSuchDag, NoSuchFile
 from gitdags.errors import GitdagsError, quoted
 from gitdags.git import display, is_sha
 from gitdags.model import MODE_LINK, MODE_SUBMODULE, Json, RegisteredRepository, Resolved
-from gitdags.web import drawing, schemas
+from gitdags.web import drawing, routing, schemas
 from gitdags.web.answers import IMMUTABLE, JSON, REVALIDATE, SVG, as_json, send
 from gitdags.web.site import View
 from gitdags.web.views import view
 
+routing.register()
 router = APIRouter(prefix="/api/v1", responses=schemas.PROBLEMS)
 
 Repo = Annotated[str, Path(description="name of a registered repository", max_length=63)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from gitdags import __version__
 from gitdags.config import Settings
 from gitdags.errors import GitdagsError
-from gitdags.web import api, intake, pages, schemas, upkeep
+from gitdags.web import api, intake, schemas, upkeep
 from gitdags.web.access import Access
 from gitdags.web.answers import JSON, NO_STORE, as_json, problem, send
 from gitdags.web.frame import Frame
@@ -34,26 +34,9 @@ Handler = Callable[[Request], Response]
 # Page -> what renders it. The first part of a path is a repository unless it is one of the names
 # that `gitdags.registry` reserves.
 PAGES: tuple[tuple[str, Handler], ...] = (
-    ("/", pages.home),
-    ("/static/{name}", pages.static),
-    ("/docs", pages.docs),
-    ("/find", pages.find),
     ("/healthz", upkeep.healthz),
     ("/readyz", upkeep.readyz),
     ("/metrics", upkeep.metrics),
-    ("/{repo:segment}", pages.repository),
-    ("/{repo:segment}/", pages.repository),
-    ("/{repo:segment}/dags/{dag_id:segment}", pages.graph),
-    ("/{repo:segment}/dags/{dag_id:segment}/code", pages.code),
-    ("/{repo:segment}/dags/{dag_id:segment}/history", pages.history),
-    ("/{repo:segment}/dags/{dag_id:segment}/runs", pages.dag_runs),
-    ("/{repo:segment}/dags/{dag_id:segment}/document", pages.document),
-    ("/{repo:segment}/source/{path:path}", pages.source),
-    ("/{repo:segment}/compare", pages.compare),
-    ("/{repo:segment}/commits", pages.commits),
-    ("/{repo:segment}/deploys", pages.deploys),
-    ("/{repo:segment}/runs", pages.runs),
-    ("/{repo:segment}/runs/{dag_id:segment}/{run_id:segment}", pages.run),
 )
 
 
@@ -99,7 +82,12 @@ def create(settings: Settings, access: Access | None = None, *, drain: bool = Fa
 
 def _is_page(request: Request) -> bool:
     path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
-    return not path.startswith("/api/") and path not in ("/metrics", "/healthz", "/readyz", "/openapi.json")
+    return not path.startswith("/api/") and path not in (
+        "/metrics",
+        "/healthz",
+        "/readyz",
+        "/openapi.json",
+    )
 
 
 async def _known(request: Request, error: Exception) -> Response:
@@ -107,9 +95,9 @@ async def _known(request: Request, error: Exception) -> Response:
     if isinstance(error, BeingIndexed):
         return _indexing(request, error.job)
     if error.http_status >= 500:
-        log.warning("failed", extra={"request_id": request.scope.get("request_id"), "error": error.message})
-    if _is_page(request):
-        return await to_thread.run_sync(pages.failure, request, error)
+        log.warning(
+            "failed", extra={"request_id": request.scope.get("request_id"), "error": error.message}
+        )
     return problem(request, error)
 
 
@@ -148,14 +136,14 @@ async def _malformed(request: Request, error: Exception) -> Response:
 async def _bug(request: Request, error: Exception) -> Response:
     ident = request.scope.get("request_id", "")
     log.error("bug", exc_info=error, extra={"request_id": ident})
-    told = GitdagsError(f"a bug in gitdags; its log has the traceback under {ident}", hint="gitdags doctor")
+    told = GitdagsError(
+        f"a bug in gitdags; its log has the traceback under {ident}", hint="gitdags doctor"
+    )
     told.http_status = 500
-    if _is_page(request):
-        return await to_thread.run_sync(pages.failure, request, told)
     return problem(request, told)
 
 
-_HANDLERS: dict[Any, Callable[[Request, Exception], Awaitable[Response]]] = {
+_HANDLERS: dict[Any, Callable[[Request, Exception], Coroutine[Any, Any, Response]]] = {
     GitdagsError: _known,
     HTTPException: _http,
     RequestValidationError: _malformed,

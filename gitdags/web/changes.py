@@ -51,7 +51,9 @@ def _groups(a: Sequence[str], b: Sequence[str]) -> Iterator[list[tuple[str, int,
         tail += 1
     begin = max(0, head - CONTEXT)
     rest = max(0, tail - CONTEXT)
-    matcher = SequenceMatcher(None, a[begin : len(a) - rest], b[begin : len(b) - rest], autojunk=len(a) > 3_000)
+    matcher = SequenceMatcher(
+        None, a[begin : len(a) - rest], b[begin : len(b) - rest], autojunk=len(a) > 3_000
+    )
     for group in matcher.get_grouped_opcodes(CONTEXT):
         shifted = [
             (kind, a0 + begin, a1 + begin, b0 + begin, b1 + begin) for kind, a0, a1, b0, b1 in group

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from gitdags import layout
 from gitdags.model import Json
@@ -20,8 +21,29 @@ MOST_NODES, MOST_EDGES = 3_000, 8_000
 """Past these a picture says nothing any more; tasks are then in the table only."""
 _TITLE, _DETAIL, _BADGE, _LABEL = 13.0, 11.0, 10.0, 11.0  # font sizes
 _HEIGHT, _LEAST, _MOST, _PAD = 44.0, 84.0, 280.0, 26.0
+_GROUP = 12.0
 _EDGE = 16  # room around the drawing, pixels
-SIGNS = {"added": "+", "removed": "−", "changed": "~"}
+SIGNS = {"added": "+", "removed": "\N{MINUS SIGN}", "changed": "~"}
+
+
+def _n(value: float) -> str:
+    """A number as short as it can be: a tenth of a pixel is enough."""
+    return f"{value:.1f}".removesuffix(".0")
+
+
+def _el(name: str, body: str = "", **attributes: str | float | None) -> str:
+    """An element around markup; values are escaped, ``klass`` is class, ``_`` is ``-``, None left out."""
+    parts = [name]
+    for key, value in attributes.items():
+        if value is not None:
+            text = escaped(value) if isinstance(value, str) else _n(value)
+            key = "class" if key == "klass" else key if key in _CAMEL else key.replace("_", "-")
+            parts.append(f'{key}="{text}"')
+    return f"<{' '.join(parts)}>{body}</{name}>" if body else f"<{' '.join(parts)}/>"
+
+
+_CAMEL = frozenset({"viewBox", "refX", "refY", "markerWidth", "markerHeight"})
+
 
 Link = Callable[[Node], str]
 Fold = Callable[[str], str]
@@ -121,43 +143,44 @@ def _depths(shown: Graph) -> dict[str, int]:
     return {name: len(graph.above(name, parents)) for name in parents}
 
 
-_MARKERS = (
-    "<defs>"
-    + "".join(
-        f'<marker id="arrow{suffix}" class="{kind}" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" '
-        'markerHeight="7" orient="auto-start-reverse"><path d="M0 .6 7.4 4 0 7.4z"/></marker>'
-        for suffix, kind in (
-            ("", "edge"),
-            ("-added", "added"),
-            ("-removed", "removed"),
-            ("-changed", "changed"),
+_MARKERS = _el(
+    "defs",
+    "".join(
+        _el(
+            "marker",
+            '<path d="M0 .6 7.4 4 0 7.4z"/>',
+            id=f"arrow-{kind}",
+            klass=kind,
+            viewBox="0 0 8 8",
+            refX="7",
+            refY="4",
+            markerWidth="7",
+            markerHeight="7",
+            orient="auto-start-reverse",
         )
-    )
-    + "</defs>"
+        for kind in ("edge", *SIGNS)
+    ),
 )
 
 
 def _cluster(cluster: graph.Cluster, area: layout.Rectangle, fold: Fold | None) -> str:
     x, y, w, h = area
-    sign = (
-        f'<text class="sign" x="{_n(x + w - 14)}" y="{_n(y + 16)}">{SIGNS[cluster.mark]}</text>'
-        if cluster.mark
-        else ""
-    )
-    name = escaped(fitted(cluster.title, 12, max(w - 40, 30)))
-    text = f'<text class="title" x="{_n(x + 12)}" y="{_n(y + 17)}">{name}</text>'
-    if fold is not None:
-        text = (
-            f'<a class="fold" href="{escaped(fold(cluster.id))}" data-group="{escaped(cluster.id)}" '
-            f'tabindex="-1"><title>Fold {escaped(cluster.id)}</title>'
-            f'<rect class="hit" x="{_n(x + 2)}" y="{_n(y + 2)}" width="{_n(max(w - 4, 0))}" height="22" rx="6"/>'
-            f'<path class="chevron" d="M{_n(x + 9)} {_n(y + 10.5)}l3.5 4 3.5 -4"/>'
-            f'<text class="title" x="{_n(x + 22)}" y="{_n(y + 17)}">{name}</text></a>'
+    name = escaped(fitted(cluster.title, _GROUP, max(w - 44, 30)))
+    parts = [_el("rect", klass="area", x=x, y=y, width=w, height=h, rx="10")]
+    if fold is None:
+        parts.append(_el("text", name, klass="title", x=x + 12, y=y + 17))
+    else:
+        body = (
+            _el("title", f"Fold {escaped(cluster.id)}")
+            + _el("rect", klass="hit", x=x + 2, y=y + 2, width=max(w - 4, 0), height="22", rx="6")
+            + _el("path", klass="chevron", d=f"M{_n(x + 9)} {_n(y + 10.5)}l3.5 4 3.5 -4")
+            + _el("text", name, klass="title", x=x + 22, y=y + 17)
         )
-    return (
-        f'<g class="cluster {cluster.mark}"><rect class="area" x="{_n(x)}" y="{_n(y)}" width="{_n(w)}" '
-        f'height="{_n(h)}" rx="10"/>{text}{sign}</g>'
-    )
+        where = {"href": fold(cluster.id), "data-group": cluster.id, "tabindex": "-1"}
+        parts.append(_el("a", body, klass="fold", **where))
+    if cluster.mark:
+        parts.append(_el("text", SIGNS[cluster.mark], klass="sign", x=x + w - 14, y=y + 16))
+    return _el("g", "".join(parts), klass=f"cluster {cluster.mark}".strip())
 
 
 def _edge(
@@ -170,25 +193,19 @@ def _edge(
         return ""
     rest = " ".join(f"{_n(x)} {_n(y)}" for x, y in points[1:])
     (x, y), kind = points[0], "C" if len(points) % 3 == 1 else "L"
-    suffix = f"-{edge.mark}" if edge.mark else ""
-    parts = [
-        f'<path class="edge {edge.mark}" data-e="{numbers[edge.start]} {numbers[edge.end]}" '
-        f'd="M{_n(x)} {_n(y)}{kind}{rest}" marker-end="url(#arrow{suffix})"/>'
-    ]
-    label = fitted(edge.label, _LABEL, 160)
-    middle = points[len(points) // 2]
-    if edge.mark:
-        place = at or middle
-        text = f"{SIGNS[edge.mark]} {label}".strip()
-        parts.append(
-            f'<text class="label {edge.mark}" x="{_n(place[0])}" y="{_n(place[1] + 4)}">{escaped(text)}</text>'
-        )
-    elif label:
-        place = at or middle
-        parts.append(
-            f'<text class="label" x="{_n(place[0])}" y="{_n(place[1] + 4)}">{escaped(label)}</text>'
-        )
-    return "".join(parts)
+    line = _el(
+        "path",
+        klass=f"edge {edge.mark}".strip(),
+        data_e=f"{numbers[edge.start]} {numbers[edge.end]}",
+        d=f"M{_n(x)} {_n(y)}{kind}{rest}",
+        marker_end=f"url(#arrow-{edge.mark or 'edge'})",
+    )
+    text = f"{SIGNS.get(edge.mark, '')} {fitted(edge.label, _LABEL, 160)}".strip()
+    if not text:
+        return line
+    place = at or points[len(points) // 2]
+    klass = f"label {edge.mark}".strip()
+    return line + _el("text", escaped(text), klass=klass, x=place[0], y=place[1] + 4)
 
 
 def _node(
@@ -196,51 +213,33 @@ def _node(
 ) -> str:
     w = _width(node)
     x, y = centre[0] - w / 2, centre[1] - _HEIGHT / 2
-    fill, ink = ("", "") if node.tasks else colour.pair(node.fill, node.ink)
-    paint = f' fill="{fill}"' if fill else ""
+    fill, ink = (None, None) if node.tasks else colour.pair(node.fill, node.ink)
+    box: dict[str, Any] = {"width": w, "height": _HEIGHT, "rx": "8", "fill": fill}
     room = w - _PAD + 8 - (18 if node.mark or node.tasks else 0)
-    left = _n(x + 13)
-    ink_of = f' fill="{ink}"' if ink else ""
-    parts = []
-    if node.mapped or node.tasks:  # one of many: others show from behind
-        parts.append(
-            f'<rect class="behind" x="{_n(x + 4)}" y="{_n(y + 4)}" width="{_n(w)}" height="{_n(_HEIGHT)}" rx="8"{paint}/>'
-        )
+    name = graph.group_of(node.id) if node.tasks else node.id
+    words = (name, node.detail, node.badge, "mapped" if node.mapped else "", node.mark)
+    told = escaped(", ".join(filter(None, words)))
+    parts = [_el("title", told)]
+    if node.mapped or node.tasks:  # one of many: another shows from behind
+        parts.append(_el("rect", klass="behind", x=x + 4, y=y + 4, **box))
+    title, second = fitted(node.title, _TITLE, room), fitted(_second(node), _DETAIL, room)
     parts += [
-        f'<rect class="box" x="{_n(x)}" y="{_n(y)}" width="{_n(w)}" height="{_n(_HEIGHT)}" rx="8"{paint}/>',
-        f'<text class="name" x="{left}" y="{_n(y + 19)}"{ink_of}>{escaped(fitted(node.title, _TITLE, room))}</text>',
-        f'<text class="detail" x="{left}" y="{_n(y + 34)}"{ink_of}>{escaped(fitted(_second(node), _DETAIL, room))}</text>',
+        _el("rect", klass="box", x=x, y=y, **box),
+        _el("text", escaped(title), klass="name", x=x + 13, y=y + 19, fill=ink),
+        _el("text", escaped(second), klass="detail", x=x + 13, y=y + 34, fill=ink),
     ]
     if node.mark:
-        cx, cy = _n(x + w - 14), _n(y + 14)
-        parts.append(
-            f'<circle class="badge" cx="{cx}" cy="{cy}" r="8"/>'
-            f'<text class="sign" x="{cx}" y="{_n(y + 18)}">{SIGNS[node.mark]}</text>'
-        )
+        parts.append(_el("circle", klass="badge", cx=x + w - 14, cy=y + 14, r="8"))
+        parts.append(_el("text", SIGNS[node.mark], klass="sign", x=x + w - 14, y=y + 18))
     elif node.tasks:
-        cx, cy = x + w - 16, y + _HEIGHT / 2
-        parts.append(f'<path class="chevron" d="M{_n(cx - 2)} {_n(cy - 4)}l4 4 -4 4"/>')
+        path = f"M{_n(x + w - 18)} {_n(y + _HEIGHT / 2 - 4)}l4 4 -4 4"
+        parts.append(_el("path", klass="chevron", d=path))
     kinds = " ".join(filter(None, ("node", node.mark, "folded" if node.tasks else "")))
-    name = graph.group_of(node.id) if node.tasks else node.id
-    told = ", ".join(
-        filter(None, (name, node.detail, node.badge, "mapped" if node.mapped else "", node.mark))
-    )
-    body = f"<title>{escaped(told)}</title>" + "".join(parts)
-    if node.tasks:
-        where = fold(name) if fold is not None else ""
-        what = f'data-group="{escaped(name)}"'
-    else:
-        where = link(node) if link is not None else ""
-        what = f'data-task="{escaped(name)}"'
+    make = fold if node.tasks else link
+    where = "" if make is None else make(name) if node.tasks else make(node)  # type: ignore[arg-type]
     if not where:
-        return f'<g class="{kinds}" id="n{number}">{body}</g>'
+        return _el("g", "".join(parts), klass=kinds, id=f"n{number}")
+    what = {"data-group" if node.tasks else "data-task": name, "href": where}
     first = "0" if number == 0 else "-1"
-    return (
-        f'<a class="{kinds}" id="n{number}" {what} href="{escaped(where)}" tabindex="{first}" '
-        f'aria-label="{escaped(told)}">{body}</a>'
-    )
-
-
-def _n(value: float) -> str:
-    """A number as short as it can be: a tenth of a pixel is enough."""
-    return f"{value:.1f}".removesuffix(".0")
+    body = "".join(parts)
+    return _el("a", body, klass=kinds, id=f"n{number}", tabindex=first, **what)

@@ -1,6 +1,6 @@
 """What stands around every answer: a request id, headers that bind a browser, one line in the log.
 
-Plain ASGI, outermost. Also makes of ``%2F`` inside one part of a path what routing keeps in that part.
+Plain ASGI, outermost.
 """
 
 from __future__ import annotations
@@ -10,13 +10,11 @@ import re
 import secrets
 import time
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
-from starlette.convertors import Convertor, register_url_convertor
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gitdags.web.metrics import Metrics
-from gitdags.web.urls import segment
+from gitdags.web.routing import part_slashes
 
 log = logging.getLogger("gitdags.web")
 
@@ -32,25 +30,6 @@ _HEADERS = (
     (b"cross-origin-resource-policy", b"same-origin"),
 )
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
-_SLASH = "\0"
-"""Stands for a slash inside a part while a path is matched; no path of ours has it otherwise."""
-
-
-class Segment(Convertor[str]):
-    """One part of a path, in which slashes may stand."""
-
-    regex = "[^/]+"
-
-    def convert(self, value: str) -> str:
-        """As it was meant."""
-        return value.replace(_SLASH, "/")
-
-    def to_string(self, value: str) -> str:
-        """As it stands in a path."""
-        return segment(value)
-
-
-register_url_convertor("segment", Segment())
 
 
 class Frame:
@@ -84,7 +63,7 @@ class Frame:
             await send(message)
 
         try:
-            if not _part_slashes(scope):
+            if not part_slashes(scope):
                 await _refuse(out)
                 return
             await self._app(scope, receive, out)
@@ -105,7 +84,8 @@ class Frame:
                 extra={
                     "request_id": scope["request_id"],
                     "method": scope["method"],
-                    "path": raw.decode("latin-1") + ("?" + query.decode("latin-1") if query else ""),
+                    "path": raw.decode("latin-1")
+                    + ("?" + query.decode("latin-1") if query else ""),
                     "status": told["status"],
                     "bytes": told["bytes"],
                     "ms": round(seconds * 1_000, 1),
@@ -113,18 +93,6 @@ class Frame:
                     "who": scope.get("who"),
                 },
             )
-
-
-def _part_slashes(scope: Scope) -> bool:
-    """Decode the path anew, bytes that are no UTF-8 kept; False for one with a NUL."""
-    raw = scope.get("raw_path")
-    if raw is None:
-        return _SLASH not in scope["path"]
-    if b"%00" in raw or b"\0" in raw:
-        return False
-    path = re.sub(rb"%2[fF]", b"%00", raw)
-    scope["path"] = unquote_to_bytes(path).decode("utf-8", "surrogateescape")
-    return True
 
 
 async def _refuse(send: Send) -> None:

@@ -101,7 +101,8 @@ def union(
     groups = {g["group_id"]: g for g in old["groups"]} | {g["group_id"]: g for g in new["groups"]}
     parents = {name: g.get("parent") for name, g in groups.items()}
     marks: dict[str, Mark] = dict.fromkeys(diff.tasks_changed, "changed")
-    marks |= dict.fromkeys(diff.tasks_added, "added") | dict.fromkeys(diff.tasks_removed, "removed")
+    marks.update(dict.fromkeys(diff.tasks_added, "added"))
+    marks.update(dict.fromkeys(diff.tasks_removed, "removed"))
     of_groups: dict[str, Mark] = dict.fromkeys(diff.groups_changed, "changed")
     of_groups |= dict.fromkeys(diff.groups_added, "added")
     of_groups |= dict.fromkeys(diff.groups_removed, "removed")
@@ -262,7 +263,7 @@ def group_of(box: str) -> str:
 
 def _counted(graph: Graph) -> dict[str, int]:
     counts: dict[str, int] = {}
-    for part in (*graph.nodes, *graph.edges):
-        if part.mark:
-            counts[part.mark] = counts.get(part.mark, 0) + 1
+    for mark in (*(n.mark for n in graph.nodes), *(e.mark for e in graph.edges)):
+        if mark:
+            counts[mark] = counts.get(mark, 0) + 1
     return counts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 from pygments import lex
@@ -69,7 +70,7 @@ def _class_of(token: _TokenType) -> str:
     while token not in STANDARD_TYPES and token is not Token:
         assert token.parent is not None
         token = token.parent
-    return STANDARD_TYPES[token]
+    return str(STANDARD_TYPES[token])
 
 
 def markup(parts: Sequence[Segment], changed: Sequence[Span] = ()) -> str:
@@ -93,7 +94,7 @@ def _cut(text: str, at: int, spans: Sequence[Span]) -> list[tuple[str, bool]]:
     places = sorted(edges)
     return [
         (text[a:b], any(begin <= a + at < end for begin, end in spans))
-        for a, b in zip(places, places[1:], strict=False)
+        for a, b in itertools.pairwise(places)
     ]
 
 

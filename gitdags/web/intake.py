@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import orjson
-from fastapi import APIRouter, Body
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -72,7 +72,9 @@ _RECORDS = TypeAdapter(list[Record])
         "requestBody": {
             "required": True,
             "content": {
-                "application/json": {"schema": {"type": "array", "items": Record.model_json_schema()}}
+                "application/json": {
+                    "schema": {"type": "array", "items": Record.model_json_schema()}
+                }
             },
         }
     },
@@ -113,7 +115,9 @@ def _take(request: Request, body: bytes) -> Response:
                 spool.append(record.model_dump(exclude_unset=True), sync=False)
             spool.sync()
         except OSError as error:
-            raise CannotSpool(f"the spool: {error.strerror}", hint=f"df -h {spool.folder}") from None
+            raise CannotSpool(
+                f"the spool: {error.strerror}", hint=f"df -h {spool.folder}"
+            ) from None
         return send(request, as_json({"accepted": len(records)}), JSON, keep=NO_STORE, status=202)
 
 

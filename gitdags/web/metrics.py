@@ -44,7 +44,9 @@ class Metrics:
                 total += number_in
                 labels = {"route": route, "le": bound}
                 out.append(f"gitdags_http_request_seconds_bucket{_labels(labels)} {total:g}")
-            out.append(f"gitdags_http_request_seconds_sum{_labels({'route': route})} {buckets[-1]:.6f}")
+            out.append(
+                f"gitdags_http_request_seconds_sum{_labels({'route': route})} {buckets[-1]:.6f}"
+            )
             out.append(f"gitdags_http_request_seconds_count{_labels({'route': route})} {total:g}")
         return "\n".join(out) + "\n"
 
@@ -59,8 +61,8 @@ def gauge(name: str, help: str, values: Iterable[tuple[Labels, float]], kind: st
 def _labels(labels: Labels) -> str:
     if not labels:
         return ""
-    quoted = (
-        f'{name}="{value.replace(chr(92), chr(92) * 2).replace(chr(34), chr(92) + chr(34)).replace(chr(10), chr(92) + "n")}"'
-        for name, value in labels.items()
-    )
-    return "{" + ",".join(quoted) + "}"
+    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -54,14 +54,23 @@ def _gauges(v: View) -> Iterator[str]:
     yield gauge("gitdags_spool_bytes", "stamps that are not in the store yet", [({}, size)])
     age = now - oldest if oldest else 0.0
     yield gauge("gitdags_spool_age_seconds", "age of the oldest of them", [({}, age)])
-    yield gauge("gitdags_index_waiting", "commits asked for and not indexed yet", [({}, site.indexer.waiting())])
+    yield gauge(
+        "gitdags_index_waiting",
+        "commits asked for and not indexed yet",
+        [({}, site.indexer.waiting())],
+    )
     yield gauge(
         "gitdags_webhooks_refused_total",
         "webhooks without a valid signature, or seen before",
         [({}, site.refused_hooks)],
         "counter",
     )
-    yield gauge("gitdags_render_failures_total", "drawings that took too long", [({}, site.renderer.failures)], "counter")
+    yield gauge(
+        "gitdags_render_failures_total",
+        "drawings that took too long",
+        [({}, site.renderer.failures)],
+        "counter",
+    )
     yield gauge("gitdags_pages_bytes", "memory of kept pages", [({}, site.pages.used)])
     ages: list[tuple[Labels, float]] = []
     lag: list[tuple[Labels, float]] = []
@@ -75,7 +84,11 @@ def _gauges(v: View) -> Iterator[str]:
         except GitdagsError:
             continue  # a repository that is away has no numbers
     yield gauge("gitdags_mirror_age_seconds", "since the mirror was last fetched", ages)
-    yield gauge("gitdags_index_lag_commits", "commits of the default branch past the newest indexed one", lag)
+    yield gauge(
+        "gitdags_index_lag_commits",
+        "commits of the default branch past the newest indexed one",
+        lag,
+    )
 
 
 def drainer(site: Site) -> Callable[[], None]:
