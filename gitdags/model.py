@@ -241,6 +241,25 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
+class CommitChanges:
+    """A commit and the DAGs it changed."""
+
+    commit: Commit
+    indexed: bool
+    """whether the store has it; else nothing is known of what it changed"""
+    versions: tuple[Version, ...]
+
+
+class FolderEntry(NamedTuple):
+    """One entry of a folder at a commit."""
+
+    name: bytes
+    entry: Entry
+    size: int | None
+    """bytes of a file or of a link's target; None for folders and submodules"""
+
+
+@dataclass(frozen=True, slots=True)
 class DagDiff:
     """What differs between two documents of one DAG; fields map to (old, new)."""
 

@@ -33,7 +33,14 @@ LAYERS = [
     },
     {"gitdags.mirror"},
     {"gitdags.serialize"},
-    {"gitdags.store", "gitdags.versions", "gitdags.diff", "gitdags.stamp"},
+    {
+        "gitdags.store",
+        "gitdags.versions",
+        "gitdags.diff",
+        "gitdags.stamp",
+        "gitdags.layout",
+        "gitdags.labels",
+    },
     {"gitdags.history", "gitdags.registry", "gitdags.timeline"},
     {
         "gitdags.comparison",
@@ -58,6 +65,11 @@ ONLY = {
     "argparse": "gitdags.cli",
     "argcomplete": "gitdags.cli",
     "mfusepy": "fuse_mount.libfuse",
+    "pygraphviz": "gitdags.layout",
+    "fastapi": "gitdags.web",
+    "starlette": "gitdags.web",
+    "jinja2": "gitdags.web",
+    "pygments": "gitdags.web",
 }
 
 

@@ -10,8 +10,9 @@ from typing import Any
 from gitdags import wire
 from gitdags.cli import drawing, table
 from gitdags.cli.context import Context
-from gitdags.cli.words import add_dag, add_no_parse, add_revision, count, operator_name
+from gitdags.cli.words import add_dag, add_no_parse, add_revision, count
 from gitdags.errors import UsageError, shown
+from gitdags.labels import operator_name
 from gitdags.model import Json, ShownDocument
 
 
