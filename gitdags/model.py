@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +14,14 @@ Json = Any
 MODE_TREE, MODE_SUBMODULE, MODE_LINK, MODE_FILE, MODE_EXECUTABLE = (
     0o040000, 0o160000, 0o120000, 0o100644, 0o100755,
 )  # fmt: skip
+
+
+_SHA = re.compile(r"[0-9a-f]{40}")
+
+
+def is_sha(text: str) -> bool:
+    """Whether the text is a full object id: 40 lower-case hex digits."""
+    return _SHA.fullmatch(text) is not None
 
 
 class Entry(NamedTuple):
@@ -229,6 +238,25 @@ class Log:
     """commits indexed, but only in another environment"""
     baseline: str | None
     """the oldest indexed commit, where history goes on before it"""
+
+
+@dataclass(frozen=True, slots=True)
+class CommitChanges:
+    """A commit and the DAGs it changed."""
+
+    commit: Commit
+    indexed: bool
+    """whether the store has it; else nothing is known of what it changed"""
+    versions: tuple[Version, ...]
+
+
+class FolderEntry(NamedTuple):
+    """One entry of a folder at a commit."""
+
+    name: bytes
+    entry: Entry
+    size: int | None
+    """bytes of a file or of a link's target; None for folders and submodules"""
 
 
 @dataclass(frozen=True, slots=True)

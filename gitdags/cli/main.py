@@ -37,6 +37,7 @@ COMMANDS = {
     "export": "write the files of a commit to a new folder, for hosts without FUSE",
     "mount": "show every ref of every registered repository as a folder, read-only",
     "umount": "take a mount down",
+    "serve": "show all of this in a browser: pages and an API",
     "token": "make, list and revoke the tokens that open a server",
     "db": "show or upgrade the schema of the store",
     "doctor": "look for faults: in the installation, the store, the repositories",

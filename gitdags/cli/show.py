@@ -17,9 +17,9 @@ from gitdags.cli.words import (
     add_revision,
     count,
     drained,
-    operator_name,
 )
 from gitdags.errors import GitdagsError, UsageError, shown
+from gitdags.labels import operator_name
 from gitdags.model import Json, RegisteredRepository, ShownDocument
 
 
@@ -118,7 +118,9 @@ def _executed(context: Context, args: argparse.Namespace) -> int:
     if found.differences is None:
         context.note("the run has no document to compare with: gitdags drain")
     for path, executed, parsed in found.differences or ():
-        context.note(f"~ {path}: executed {shown(_brief(executed), 60)}, parsed {shown(_brief(parsed), 60)}")
+        context.note(
+            f"~ {path}: executed {shown(_brief(executed), 60)}, parsed {shown(_brief(parsed), 60)}"
+        )
     if found.differences == ():
         context.note("as executed is as parsed")
     return 0

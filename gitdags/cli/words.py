@@ -61,11 +61,3 @@ def day(when: datetime) -> str:
 def moment(when: datetime) -> str:
     """A time to the second, UTC, for people."""
     return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
-
-
-def operator_name(operator: str) -> str:
-    """An operator as its author wrote it: TaskFlow's classes as the decorators they are behind."""
-    if operator.startswith("_") and operator.endswith("DecoratedOperator"):
-        kind = operator[1:].removesuffix("DecoratedOperator")
-        return "@task" if kind == "Python" else f"@task ({kind})"
-    return operator
