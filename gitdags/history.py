@@ -10,24 +10,21 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 from gitdags import git, scratch
 from gitdags.checkout import Checkout
 from gitdags.config import Settings
 from gitdags.git import Repository, display
 from gitdags.model import Commit, ParseFailure, RegisteredRepository, StoredEnvironment
+from gitdags.parsers import Parser, Parsers
+from gitdags.pools import Pools
 from gitdags.serialize import document
 from gitdags.serialize.discovery import DagFile, Discovery, Layout
-from gitdags.serialize.environment import (
-    Environment,
-    default_python,
-    env_hash,
-    probe,
-    read_env_file,
-)
-from gitdags.serialize.pool import WORKER, Limits, Outcome, Pool, Request, Surroundings
+from gitdags.serialize.environment import Environment
+from gitdags.serialize.pool import Limits, Outcome, Pool, Request, Surroundings
+from gitdags.serialize.sandbox import WORKER
 from gitdags.store import Snapshot, Store
+from gitdags.trust import Untrusted
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +38,9 @@ class IndexReport:
     errors: int = 0
     seconds: float = 0.0
     skipped: tuple[tuple[str, str], ...] = ()
-    """(commit, reason) of those whose trees cannot be read"""
+    """(commit, reason) of those whose trees cannot be read, or that are not trusted enough here"""
+    warnings: tuple[str, ...] = ()
+    """what was not as the settings, or the machine, would best have it"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +73,10 @@ class History:
         self, repo: Repository, registered: RegisteredRepository, store: Store, settings: Settings
     ) -> None:
         self.repo, self.registered, self.store, self.settings = repo, registered, store, settings
-        self.python: str = settings["python"] or default_python()
-        self._variables = read_env_file(Path(registered.env_file)) if registered.env_file else {}
-        self._base: Environment | None = None
+        self.parsers = Parsers(repo, registered, settings, self.layout)
+        self._discoveries: dict[int, Discovery] = {}  # era -> how it finds files
         self.heard: Callable[[int, int], None] | None = None
         """told (files parsed, files to parse) of the commit in work"""
-        self._cache = settings.home / "cache" / "environments.json"
 
     @property
     def dags_folder(self) -> str:
@@ -106,25 +103,21 @@ class History:
         Another version of Airflow or Python is no reason to parse again, unless an interpreter was
         asked for in so many words.
         """
-        if (environment.layout, environment.env_file) != (self.layout, env_hash(self._variables)):
+        if environment.layout != self.layout or environment.env_file not in self.parsers.env_files:
             return False
         if self.settings.origin("python")[1] != "flag":
             return True
-        wanted = probe(self.python, self._cache)
+        wanted = self.parsers.default().environment
         return (environment.airflow, environment.python) == (wanted.airflow, wanted.python)
 
     def environment(self, commit: Commit) -> Environment:
         """What this commit would be parsed in now. Raises NoAirflow."""
-        if self._base is None:
-            found = probe(self.python, self._cache)
-            self._base = dataclasses.replace(
-                found, env_file=env_hash(self._variables), layout=self.layout
-            )
+        base = self.parsers.of(commit).environment
         if not self.settings["plugins"]:
-            return self._base
+            return base
         plugins = self.repo.follow(commit.tree, self.settings["plugins_folder"].encode())
         oid = plugins[1].oid if plugins is not None and plugins[1].is_tree else None
-        return dataclasses.replace(self._base, plugins=oid)
+        return dataclasses.replace(base, plugins=oid)
 
     def missing(self, commits: Sequence[Commit]) -> list[Commit]:
         """The commits, in the order given, that the store lacks in their environment."""
@@ -137,11 +130,13 @@ class History:
         """Parse what the store lacks of these commits. Each is stored whole or not at all.
 
         A commit whose tree another one has already shown is stored without parsing. Of several
-        commits, one whose tree cannot be read is skipped and reported. Raises NoAirflow,
-        StoreUnavailable, TreeTooLarge, CorruptObject or MissingObject; what was stored stays.
+        commits, one whose tree cannot be read, or that needs a sandbox where there is none, is
+        skipped and reported. Raises NoAirflow, BadRules, Untrusted, StoreUnavailable, TreeTooLarge,
+        CorruptObject or MissingObject; what was stored stays.
         """
         began = time.monotonic()
         report = IndexReport(commits=len(commits))
+        self.parsers.look_again()
         todo = self.missing(commits)
         if todo:
             for number, part in enumerate(self._run(todo)):
@@ -149,48 +144,80 @@ class History:
                 if progress is not None:
                     place = Progress(number + 1, len(todo), report.parsed, todo[number].sha)
                     progress(place)
-        return dataclasses.replace(report, seconds=round(time.monotonic() - began, 3))
+        return dataclasses.replace(
+            report,
+            seconds=round(time.monotonic() - began, 3),
+            warnings=self._warnings() if report.parsed or report.skipped else (),
+        )
 
     def parse(
         self, commit: Commit, *, hash_seed: str = "0", only: Collection[str] | None = None
     ) -> Iterator[ParsedFile]:
-        """Parse a commit anew, without the store: all its DAG files, or ``only`` some (as shown)."""
-        environment = self.environment(commit)
+        """Parse a commit anew, without the store: all its DAG files, or ``only`` some (as shown).
+
+        Raises NoAirflow, BadRules or Untrusted.
+        """
+        self.parsers.look_again()
+        self.parsers.admit(commit)
+        environment, parser = self.environment(commit), self.parsers.of(commit)
         files = [
             file
             for file in self._discovery(environment).find(commit.tree).files
             if only is None or display(file.path) in only
         ]
-        with self._checkout() as checkout, self._pool(hash_seed, len(files)) as pool:
+        with (
+            self._checkout() as checkout,
+            self._pool(parser, checkout, hash_seed, len(files)) as pool,
+        ):
             yield from self._parse(pool, checkout, commit, environment, files)
 
     # ── one run ───────────────────────────────────────────────────────────────────────────
 
     def _run(self, todo: Sequence[Commit]) -> Iterator[IndexReport]:
         """Index each commit; one report a commit."""
-        discovery = self._discovery(self.environment(todo[0]))
         with ExitStack() as stack:
-            tools: tuple[Pool, Checkout] | None = None
+            tools: tuple[Checkout, Pools] | None = None
             for commit in todo:
                 try:
                     environment = self.environment(commit)
+                    discovery = self._discovery(environment)
                     if self.store.share(self.registered, commit.sha, commit.tree, environment):
                         yield IndexReport(reused=len(discovery.find(commit.tree).files))
                         continue
+                    self.parsers.admit(commit)
                     if tools is None:
-                        pool = stack.enter_context(self._pool("0", 0))
-                        tools = pool, stack.enter_context(self._checkout())
-                    yield self._index_one(*tools, commit, environment, discovery)
-                except (git.TreeTooLarge, git.CorruptObject, git.MissingObject) as error:
+                        tools = self._tools(stack)
+                    pool = tools[1].of(self.parsers.of(commit))
+                    yield self._index_one(pool, tools[0], commit, environment, discovery)
+                except (
+                    git.TreeTooLarge,
+                    git.CorruptObject,
+                    git.MissingObject,
+                    Untrusted,
+                ) as error:
                     if len(todo) == 1:
                         raise
                     yield IndexReport(skipped=((commit.sha, error.message),))
+
+    def _tools(self, stack: ExitStack) -> tuple[Checkout, Pools]:
+        checkout = stack.enter_context(self._checkout())
+        return checkout, stack.enter_context(Pools(lambda p: self._pool(p, checkout, "0", 0)))
+
+    def _warnings(self) -> tuple[str, ...]:
+        found = [f"environment {name}: {why}" for name, why in self.parsers.problems.items()]
+        confinement = self.parsers.confinement
+        if not confinement.confined:
+            found.append(
+                f"there is no sandbox ({confinement.reason}): only trusted commits are parsed"
+            )
+        return tuple(found)
 
     @contextmanager
     def _checkout(self) -> Iterator[Checkout]:
         place = scratch.make("tree")
         try:
-            yield Checkout(self.repo, place, bytecode=False)
+            # Its parent is ours alone; what lies in it, a DAG file's user must be able to read.
+            yield Checkout(self.repo, place / "trees", bytecode=False, public=True)
         finally:
             shutil.rmtree(place, ignore_errors=True)
 
@@ -344,28 +371,36 @@ class History:
         return [(display(path), found[path]) for path in sorted(found)]
 
     def _discovery(self, environment: Environment) -> Discovery:
-        syntax = self.settings["ignore_syntax"]
-        if syntax == "auto":
-            syntax = "glob" if environment.era >= 3 else "regexp"
-        layout = Layout(self.dags_folder, syntax, self.settings["safe_mode"], environment.era)
-        return Discovery(self.repo, layout)
+        if environment.era not in self._discoveries:
+            syntax = self.settings["ignore_syntax"]
+            if syntax == "auto":
+                syntax = "glob" if environment.era >= 3 else "regexp"
+            layout = Layout(self.dags_folder, syntax, self.settings["safe_mode"], environment.era)
+            self._discoveries[environment.era] = Discovery(self.repo, layout)
+        return self._discoveries[environment.era]
 
-    def _pool(self, hash_seed: str, files: int) -> Pool:
+    def _pool(self, parser: Parser, checkout: Checkout, hash_seed: str, files: int) -> Pool:
         """A pool of as many jobs as settings say, and no more than ``files`` (0: any number)."""
-        jobs = self.settings["jobs"] or os.cpu_count() or 1
+        settings = self.settings
+        jobs = settings["jobs"] or os.cpu_count() or 1
         surroundings = Surroundings(
-            self.python,
+            parser.python,
             self.dags_folder,
-            self.settings["plugins_folder"],
-            self.settings["plugins"],
-            self._variables,
+            settings["plugins_folder"],
+            settings["plugins"],
+            self.parsers.variables(parser),
             hash_seed,
+            self.parsers.confinement,
+            checkout.place,
+            (*parser.environment.readable, *settings["sandbox_paths"]),
         )
         limits = Limits(
-            self.settings["parse_timeout"],
-            self.settings["parse_memory"],
-            self.settings["parse_output"],
-            self.settings["parse_result"],
+            settings["parse_timeout"],
+            settings["parse_memory"],
+            settings["parse_output"],
+            settings["parse_result"],
+            settings["parse_disk"],
+            settings["parse_processes"],
         )
         return Pool(surroundings, limits, min(jobs, files) if files else jobs)
 

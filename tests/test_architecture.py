@@ -31,7 +31,7 @@ LAYERS = [
         "gitdags.archive",
         "gitdags.depot",
     },
-    {"gitdags.mirror"},
+    {"gitdags.mirror", "gitdags.trust"},
     {"gitdags.serialize"},
     {
         "gitdags.store",
@@ -44,6 +44,9 @@ LAYERS = [
         "gitdags.layout",
         "gitdags.labels",
     },
+    {"gitdags.environments"},
+    {"gitdags.parsers"},
+    {"gitdags.pools"},
     {"gitdags.history", "gitdags.registry", "gitdags.timeline"},
     {
         "gitdags.comparison",

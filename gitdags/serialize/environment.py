@@ -50,13 +50,15 @@ class Environment:
     engine: str
     airflow: str
     python: str
-    providers: Mapping[str, str]
+    providers: Mapping[str, str] = field(hash=False)
     env_file: str | None = None
     """SHA-256 of the variables, None without any"""
     plugins: str | None = None
     """tree id of the plugins at the commit, None where they are not loaded"""
     layout: str = ""
     """hash of how the repository is laid out and its files are found"""
+    build: str | None = None
+    """what gitdags built it of, None where the interpreter was there already"""
     site: tuple[str, ...] = field(default=(), compare=False)
     """where the interpreter and its packages lie, longest first; no part of the identity"""
     readable: tuple[str, ...] = field(default=(), compare=False)
@@ -89,7 +91,8 @@ class Environment:
         return f"{self.engine} {self.airflow}, Python {self.python}"
 
     def _shared(self) -> dict[str, Any]:
-        return {
+        built = {"build": self.build} if self.build is not None else {}
+        return built | {
             "engine": self.engine,
             "airflow": self.airflow,
             "python": self.python,

@@ -221,13 +221,12 @@ class Pool:
             "timeout": self.limits.timeout,
             "memory": self.limits.memory,
             "processes": self.limits.processes,
+            "disk": self.limits.disk,
             "dags_folder": given.dags_folder,
             "plugins_folder": given.plugins_folder,
             "plugins": given.plugins,
             "environ": dict(given.environ),
-            "sandbox": sandbox.settings(
-                confinement, self.home, trees, readable, self.limits.disk
-            ),
+            "sandbox": sandbox.settings(confinement, self.home, trees, readable, self.limits.disk),
         }
         told = os.memfd_create("config", os.MFD_CLOEXEC)
         os.write(told, json.dumps(config).encode())
@@ -248,7 +247,7 @@ class Pool:
             )
         except OSError as error:
             ours.close()
-            raise _cannot_run(given.python, error.strerror) from None
+            raise _cannot_run(given.python, str(error.strerror)) from None
         finally:
             theirs.close()
             os.close(told)
@@ -392,9 +391,12 @@ class Pool:
         job = self._running.pop(message["id"])
         self._drain(job)
         job.pid = None  # the worker has reaped it; the number may be another process's by now
-        if message["memory"] and job.verdict is None:
+        if message["excess"] == "memory" and job.verdict is None:
             size = _size(self.limits.memory)
             job.verdict = ("MemoryLimit", f"held more memory than {size} (parse_memory)")
+        elif message["excess"] == "disk" and job.verdict is None:
+            size = _size(self.limits.disk)
+            job.verdict = ("DiskLimit", f"wrote more than {size} of temporary files (parse_disk)")
         self._forget(job)
         return [(job, message["status"], message["cpu"])]
 

@@ -38,8 +38,14 @@ _ETC = (
     "alternatives", "ca-certificates", "ld.so.cache", "localtime", "mime.types", "os-release",
     "pki/tls/certs", "pki/ca-trust", "ssl/certs", "ssl/openssl.cnf",
 )  # fmt: skip
-_PASSWD = "dag:x:1000:1000::/tmp:/usr/sbin/nologin\nroot:x:0:0::/tmp:/usr/sbin/nologin\n"
-_GROUP = "dag:x:1000:\nroot:x:0:\n"
+_WRITTEN = {
+    "passwd": "dag:x:1000:1000::/tmp:/usr/sbin/nologin\nroot:x:0:0::/tmp:/usr/sbin/nologin\n",
+    "group": "dag:x:1000:\nroot:x:0:\n",
+    "hosts": "127.0.0.1 localhost dag\n::1 localhost\n",
+    "hostname": "dag\n",
+    "nsswitch.conf": "passwd: files\ngroup: files\nhosts: files\n",
+}
+"""Files of /etc as the sandbox has them; without namespaces the machine's own are read."""
 _CAPABILITIES = ("CAP_SYS_ADMIN", "CAP_SETFCAP")
 """What the warm parent needs inside: to make namespaces; to map its user into those (Linux 5.12)."""
 
@@ -74,7 +80,7 @@ def choose(wanted: str, user: str = "nobody") -> Confinement:
     """
     if wanted == OFF:
         return Confinement(OFF, "sandbox = off", user)
-    reasons = []
+    reasons: list[str] = []
     for tier in (FULL, LANDLOCK):
         if wanted not in ("auto", tier):
             continue
@@ -98,7 +104,12 @@ def settings(
         "trees": str(trees or home / "trees"),
         "cover": TREES,
         "kept": [[f"/kept/{n}", path] for n, path in enumerate(hidden)],
-        "readable": [*_SYSTEM, *(f"/etc/{name}" for name in _ETC), *readable, str(WORKER)],
+        "readable": [
+            *_SYSTEM,
+            *(f"/etc/{name}" for name in (*_ETC, *_WRITTEN)),
+            *readable,
+            str(WORKER),
+        ],
         "user": _number(confinement.user),
         "disk": disk,
         "landlock": NEWEST_LANDLOCK,
@@ -119,7 +130,7 @@ def command(
     program = _bubblewrap()
     places = _existing([*readable, str(WORKER)])
     pairs = [(f"/etc/{name}", f"/etc/{name}") for name in _ETC if os.path.exists(f"/etc/{name}")]
-    for name, text in (("passwd", _PASSWD), ("group", _GROUP)):
+    for name, text in _WRITTEN.items():
         (home / name).write_text(text)
         pairs.append((str(home / name), f"/etc/{name}"))
     pairs += [(path, path) for path in places]

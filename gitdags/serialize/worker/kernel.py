@@ -23,7 +23,7 @@ CAP_DAC_READ_SEARCH = 2
 _CAPABILITY_VERSION = 0x20080522
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_KEEPCAPS = 1, 4, 8
 _PR_CAPBSET_DROP, _PR_SET_SUBREAPER, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 24, 36, 38, 47
-_CLEAR_ALL = 4
+_RAISE, _CLEAR_ALL = 2, 4
 
 
 def prctl(option: int, value: int = 0) -> None:
@@ -84,8 +84,12 @@ def keep_capabilities(*kept: int) -> None:
     _libc.prctl(_PR_CAP_AMBIENT, _CLEAR_ALL, 0, 0, 0)
     mask = sum(1 << capability for capability in kept)
     header = struct.pack("=Ii", _CAPABILITY_VERSION, 0)
-    data = struct.pack("=6I", mask, mask, 0, 0, 0, 0)  # effective, permitted, inheritable; low, high
+    # Effective, permitted and inheritable ones, of the first 32 capabilities and of the rest.
+    data = struct.pack("=6I", mask, mask, mask, 0, 0, 0)
     _demand(_libc.capset(header, data), "capset")
+    for capability in kept:
+        raised = _libc.prctl(_PR_CAP_AMBIENT, _RAISE, ctypes.c_ulong(capability), 0, 0)
+        _demand(raised, "prctl PR_CAP_AMBIENT_RAISE")
 
 
 def become(user: int, *kept: int) -> None:

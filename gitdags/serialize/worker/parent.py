@@ -2,9 +2,9 @@
 
 It speaks over one SOCK_SEQPACKET socket. In: ``{"id", "file", "root", ...}`` with two descriptors
 (result, output), or ``{"kill": id}``. Out: ``{"ready": ...}`` once, then per job ``{"id", "pid"}`` and
-``{"id", "status", "cpu", "rss", "memory"}``, ``status`` as in os.waitpid, ``memory`` whether it was
-ended for what it held. What a job found does not
-pass through here: its result pipe belongs to it alone.
+``{"id", "status", "cpu", "rss", "excess"}``, ``status`` as in os.waitpid, ``excess`` what it had too
+much of and was ended for: "memory", "disk" or null. What a job found does not pass through here:
+its result pipe belongs to it alone.
 """
 
 from __future__ import annotations
@@ -17,16 +17,19 @@ import select
 import signal
 import socket
 import sys
+import time
 import warnings
 from typing import Any
 
-from . import confine, engine, job, kernel, memory
+from . import confine, engine, job, kernel, usage
 
 MESSAGE = 1 << 17
 """Bytes of a control message; below the default socket buffer of Linux (208 KiB)."""
 
 _LOOK = 0.02
 """Seconds between two looks at the memory that children hold."""
+_SWEEP = 0.1
+"""Seconds between two looks at their temporary files."""
 
 
 def main(control_fd: int, config_fd: int) -> None:
@@ -65,7 +68,9 @@ class Parent:
         self.confinement = confinement
         self.jobs: dict[int, tuple[int, int]] = {}  # pidfd -> (job id, pid)
         self.imported: set[str] = set()
-        self.excessive: set[int] = set()  # jobs ended for their memory
+        self.scratch: dict[int, str] = {}  # job id -> its folder for temporary files
+        self.excessive: dict[int, str] = {}  # job id -> what it had too much of, so was ended for
+        self.looked = 0.0
 
     def serve(self) -> None:
         """Take messages and reap children until the control socket is closed."""
@@ -92,14 +97,27 @@ class Parent:
             self._watch()
 
     def _watch(self) -> None:
-        """End the children that, with all they started, hold more memory than they may.
+        """End the children that, with all they started, hold more than they may.
 
-        The address space of each single process is limited by the kernel; what many hold is not.
+        The address space of each process and the size of each file are limited by the kernel; what
+        many take together is not, but for a temporary folder that is a file system of its own.
         """
+        now = time.monotonic()
+        look_at_disk = (
+            self.config["sandbox"]["tier"] != confine.FULL and now >= self.looked + _SWEEP
+        )
+        if look_at_disk:
+            self.looked = now
         for number, pid in self.jobs.values():
-            if number not in self.excessive and memory.exceeds(pid, self.config["memory"]):
-                self.excessive.add(number)
-                _kill(pid)
+            if number in self.excessive:
+                continue
+            if usage.holds_more(pid, self.config["memory"]):
+                self.excessive[number] = "memory"
+            elif look_at_disk and usage.fills_more(self.scratch[number], self.config["disk"]):
+                self.excessive[number] = "disk"
+            else:
+                continue
+            _kill(pid)
 
     def _start(self, message: dict[str, Any], result: int, output: int) -> int:
         self._import(message["imports"])
@@ -110,6 +128,7 @@ class Parent:
         os.close(output)
         pidfd = os.pidfd_open(pid)
         self.jobs[pidfd] = (message["id"], pid)
+        self.scratch[message["id"]] = message["scratch"]
         self.control.send(json.dumps({"id": message["id"], "pid": pid}).encode())
         return pidfd
 
@@ -146,9 +165,9 @@ class Parent:
             "status": status,
             "cpu": usage.ru_utime + usage.ru_stime,
             "rss": usage.ru_maxrss * 1024,
-            "memory": number in self.excessive,
+            "excess": self.excessive.pop(number, None),
         }
-        self.excessive.discard(number)
+        del self.scratch[number]
         self.control.send(json.dumps(report).encode())
 
     def _reap_orphans(self) -> None:

@@ -1,4 +1,4 @@
-"""How much memory a process and all its descendants hold, as Linux counts it. Reads /proc only."""
+"""How much memory a process and its descendants hold, and how much disk a folder: looks, only."""
 
 from __future__ import annotations
 
@@ -9,16 +9,32 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 _PROPORTIONAL = re.compile(rb"^Pss:\s+(\d+) kB", re.M)
 
 
-def exceeds(pid: int, limit: int) -> bool:
+def holds_more(pid: int, limit: int) -> bool:
     """Whether a process and its descendants hold more than ``limit`` bytes.
 
     First by resident pages, which are cheap to read and count shared ones once a process; only
     when those are over the limit by proportional ones, which say what they really hold together.
     """
     family = _family(pid)
-    return (
-        sum(map(_resident, family)) > limit and sum(_proportional(one) for one in family) > limit
-    )
+    return sum(map(_resident, family)) > limit and sum(_proportional(one) for one in family) > limit
+
+
+def fills_more(folder: str, limit: int) -> bool:
+    """Whether the files below a folder take more than ``limit`` bytes of disk."""
+    taken = 0
+    stack = [folder]
+    while stack:
+        try:
+            with os.scandir(stack.pop()) as entries:
+                for entry in entries:
+                    taken += entry.stat(follow_symlinks=False).st_blocks * 512
+                    if entry.is_dir(follow_symlinks=False):
+                        stack.append(entry.path)
+                    if taken > limit:
+                        return True
+        except OSError:
+            continue  # gone, or closed to us: it belongs to a file that is still at work
+    return False
 
 
 def _family(pid: int) -> list[int]:
