@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from gitdags.cli.context import Context
 
 
-def add_revision(parser: argparse.ArgumentParser, name: str, help: str, **options: object) -> None:
+def add_revision(
+    parser: argparse._ActionsContainer, name: str, help: str, **options: object
+) -> None:
     """An argument that takes any revision."""
     argument = parser.add_argument(name, metavar="REV", help=help, **options)  # type: ignore[arg-type]  # argparse's own options
     argument.completer = complete.revisions  # type: ignore[attr-defined]  # read by argcomplete
