@@ -52,6 +52,8 @@ from gitdags.serialize.pool import NoAirflow
 from gitdags.store import Store
 from gitdags.timeline import Timeline
 
+__all__ = ["Catalog", "NoSuchDag", "NoSuchFile", "NotIndexed", "UpdatedRecently"]
+
 Revision = str | Resolved
 """What a person typed, or what it was found to mean: then it is not looked up again."""
 

@@ -70,15 +70,16 @@ def compare(request: Request) -> Response:
 
         def make() -> dict[str, Any]:
             found = v.catalog.compare(place.repo, before.commit, place.sha, parse=False)
-            sees = lambda name: v.sees_dag(place.repo.name, name)  # noqa: E731
             told: dict[str, Any] = {
                 "old": old,
                 "new": new,
                 "before": v.catalog.commit(place.repo, before),
                 "warnings": before.warnings,
                 "found": found,
-                "groups": _groups(found, sees),
-                "changed": [one for one in found.changed if sees(one.dag_id)],
+                "groups": _groups(place, found),
+                "changed": [
+                    one for one in found.changed if v.sees_dag(place.repo.name, one.dag_id)
+                ],
                 "stat": stat,
                 "way": way,
                 "dag_id": dag_id,
@@ -93,7 +94,7 @@ def compare(request: Request) -> Response:
         return place.answer("compare.html", depends, make, tab="compare")
 
 
-def _groups(found: Comparison, sees: Any) -> list[tuple[str, str, list[str]]]:
+def _groups(place: Place, found: Comparison) -> list[tuple[str, str, list[str]]]:
     """(word, sign, DAGs) of those that came or went whole."""
     each = (
         ("added", "+", found.added),
@@ -103,7 +104,7 @@ def _groups(found: Comparison, sees: Any) -> list[tuple[str, str, list[str]]]:
     )
     told = []
     for word, sign, names in each:
-        seen = [name for name in names if sees(name)]
+        seen = [name for name in names if place.v.sees_dag(place.repo.name, name)]
         if seen:
             told.append((word, sign, seen))
     return told
@@ -200,9 +201,7 @@ def _changes(place: Place, name: str, old: str, new: str) -> Any:
 def _files(place: Place, found: DagComparison, old_commit: str) -> list[FilePair]:
     """The files that the DAG reads and that differ, its own first."""
     catalog = place.v.catalog
-    read = [
-        {} if s is None else dict(catalog.files_read(s.row)) for s in (found.old, found.new)
-    ]
+    read = [{} if s is None else dict(catalog.files_read(s.row)) for s in (found.old, found.new)]
     own = tuple(None if s is None else s.row.file for s in (found.old, found.new))
     pairs: list[tuple[str | None, str | None]] = []
     if own[0] is not None and own[1] is not None and own[0] != own[1]:
@@ -242,5 +241,3 @@ def _file(place: Place, old_commit: str, old: str | None, new: str | None) -> Fi
 
 def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-

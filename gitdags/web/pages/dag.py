@@ -83,7 +83,7 @@ def shown_at(place: Place) -> Shown:
     dag_id = place.dag_id()
     place.ready()
     found = place.v.catalog.document(place.repo, dag_id, place.resolved, parse=False)
-    rows = place.v.catalog.dag_rows(place.repo, dag_id, place.resolved)
+    rows = place.v.catalog.rows(place.repo, place.resolved, dag_id)
     return Shown(place, found, [row.file for row in rows if row.file != found.row.file])
 
 
@@ -164,7 +164,7 @@ def svg(
     def fold(name: str) -> str:
         now = set(options.fold)
         if graphs.ALL in now:
-            now = {c for c in _outermost(drawn)}
+            now = set(_outermost(drawn))
         return f"?{_BASE}{folding(now ^ {name})}"
 
     def link(node: graphs.Node) -> str:
@@ -231,7 +231,8 @@ def _panel(shown: Shown, task_id: str | None) -> dict[str, Any]:
 def _fields(place: Place, values: Json) -> list[Field]:
     if not isinstance(values, dict):
         return []
-    found, code = [], []
+    found: list[Field] = []
+    code: list[tuple[int, str, str]] = []
     for name, value in sorted(values.items()):
         source = _source_of(str(name), value)
         if source is not None:
@@ -322,7 +323,7 @@ def history(request: Request) -> Response:
             return {
                 "dag_id": dag_id,
                 "log": log,
-                "entries": list(zip(page, log.versions[after + 1 : after + _PAGE + 1] + (None,),
+                "entries": list(zip(page, (*log.versions[after + 1:after + _PAGE + 1], None),
                                     strict=False)),
                 "runs": v.catalog.runs_per_document(dag_id, {x.dag_hash for x in page if x.dag_hash}),
                 "more": None if more is None else place.here(after=str(more)),

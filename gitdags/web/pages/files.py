@@ -189,6 +189,6 @@ def _markup(place: Place, path: str, text: str, first: int) -> list[str]:
         kind = path.rpartition(".")[2]
         found = place.v.site.pages.made(("code", kind, text), make)
         lines = found.body.decode("utf-8", "surrogatepass").split("\n") if text else []
-        return [line for line in lines[first - 1 : first - 1 + LINES]]
+        return list(lines[first - 1 : first - 1 + LINES])
     part = split(text)[first - 1 : first - 1 + LINES]
     return [escaped(line[:_LONGEST]) + ("…" if len(line) > _LONGEST else "") for line in part]

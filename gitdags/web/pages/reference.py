@@ -24,4 +24,4 @@ def docs(request: Request) -> Response:
                 tag = (operation.get("tags") or ["other"])[0]
                 groups.setdefault(tag, []).append({"path": path, "method": method, **operation})
     body = render("docs.html", request, schema=schema, groups=groups)
-    return send(request, body.encode(), HTML, depends=("docs", str(schema["info"]["version"]), request.scope.get("root_path")))
+    return send(request, body.encode(), HTML)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
 from collections import Counter
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote_plus
 
@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from gitdags.errors import GitdagsError
 from gitdags.git import is_sha
-from gitdags.model import Commit, Json, ListedDag, Listing, RunStamp
+from gitdags.model import Commit, CommitChanges, Json, ListedDag, Listing, RunStamp
 from gitdags.web.answers import HTML, send
 from gitdags.web.pages.place import (
     BadParameter,
@@ -62,6 +62,8 @@ def schedule_of(document: Json) -> str:
         return "—" if kind == "none" else kind
     if isinstance(value, str):
         return value
+    if kind == "timedelta" and isinstance(value, (int, float)):
+        return f"every {timedelta(seconds=value)}".replace(", 0:00:00", "")
     return kind if len(repr(value)) > 60 else f"{kind}: {orjson.dumps(value).decode()}"
 
 
@@ -137,7 +139,7 @@ def _dags(place: Place, listing: Listing, wanted: dict[str, str | None]) -> dict
     latest = v.catalog.latest_runs([row.dag_id for row in listing.dags])
     rows = [row for row in listing.dags if v.sees_dag(listing.repo, row.dag_id)]
     known = v.facts({row.dag_hash for row in rows}, facts)
-    changes = v.catalog.last_changes(place.repo, place.sha)
+    changes, _ = v.catalog.last_changes(place.repo, place.sha)
     needle = (wanted["q"] or "").lower()
     shown = [
         row
@@ -255,13 +257,17 @@ def commits(request: Request) -> Response:
         def make() -> dict[str, Any]:
             found, more = v.catalog.changes(place.repo, start, limit=limit, dag_id=dag_id)
             return {
-                "entries": found,
+                "entries": [_seen(v, place.repo.name, one) for one in found],
                 "more": None if more is None else place.here(after=more),
                 "dag_id": dag_id,
-                "sees": lambda name: v.sees_dag(place.repo.name, name),
             }
 
         return place.answer("commits.html", (state,), make, tab="commits")
+
+
+def _seen(v: View, repo: str, one: CommitChanges) -> CommitChanges:
+    """A commit with those of the DAGs it changed that the asker may see."""
+    return replace(one, versions=tuple(x for x in one.versions if v.sees_dag(repo, x.dag_id)))
 
 
 def deploys(request: Request) -> Response:
@@ -270,7 +276,7 @@ def deploys(request: Request) -> Response:
         place = Place(v, request)
         ref = parameter(request, "ref")
         found = v.catalog.deployments(place.repo, ref, limit=201)
-        depends = tuple((d.ref, d.old, d.new, d.at, d.source) for d in found[:3]) + (len(found),)
+        depends = (*tuple((d.ref, d.old, d.new, d.at, d.source) for d in found[:3]), len(found))
 
         def make() -> dict[str, Any]:
             opened = v.catalog.opened(place.repo)

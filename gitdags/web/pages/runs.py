@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 
 from gitdags.catalog import NoSuchDag
 from gitdags.errors import GitdagsError, quoted
-from gitdags.model import Json, RegisteredRepository, RunStamp, Suspicion, Try
+from gitdags.model import RegisteredRepository, RunStamp, Suspicion, Try
 from gitdags.run_catalog import NoSuchRun
 from gitdags.web import graph as graphs
 from gitdags.web.answers import HTML, NO_STORE, send
@@ -98,7 +99,9 @@ def run(request: Request) -> Response:
         found = [r for r in v.catalog.generations(dag_id, run_id, airflow)
                  if r.repo in (None, repo.name)]  # fmt: skip
         if not found:
-            raise NoSuchRun(f"no run {quoted(run_id)} of {quoted(dag_id)} ran here", hint="gitdags runs")
+            raise NoSuchRun(
+                f"no run {quoted(run_id)} of {quoted(dag_id)} ran here", hint="gitdags runs"
+            )
         asked = parameter(request, "generation")
         one = next((r for r in found if asked == str(r.generation)), found[0])
         others = [r for r in found if r != one]
@@ -115,8 +118,6 @@ def _run(place: Place, one: RunStamp, others: Sequence[RunStamp], *, there: bool
     v = place.v
     document = None
     if one.dag_hash is not None:
-        import json
-
         document = json.loads(v.catalog.document_text(one.dag_hash))
     good = v.catalog.last_success(one)
     suspicion: Suspicion | None = None
@@ -145,7 +146,6 @@ def _run(place: Place, one: RunStamp, others: Sequence[RunStamp], *, there: bool
         "stat": stat,
         "rendered": [(key, lines) for (key, _), lines in zip(fields, texts, strict=True)],
         "executed": executed,
-        "differs": [] if executed is None or document is None else differing(executed, document),
         "known": _known(place, one),
         "try_key": _try_key,
     }  # fmt: skip
@@ -160,35 +160,6 @@ def _known(place: Place, one: RunStamp) -> dict[str, Any]:
 def _try_key(one: Try) -> str:
     index = f"[{one.map_index}]" if one.map_index >= 0 else ""
     return f"{one.task_id}{index}"
-
-
-def differing(executed: Json, document: Json) -> list[tuple[str, str, str]]:
-    """(what, as executed, as parsed) where Airflow's own serialized DAG has other tasks or edges than ours.
-
-    Airflow's form differs from version to version; what is looked for is where every one has it.
-    """
-    dag = executed.get("dag", executed) if isinstance(executed, dict) else {}
-    tasks: dict[str, Json] = {}
-    for raw in dag.get("tasks", ()):
-        task = raw.get("__var", raw) if isinstance(raw, dict) else {}
-        if isinstance(task, dict) and "task_id" in task:
-            tasks[str(task["task_id"])] = task
-    parsed = {task["task_id"]: task for task in document["tasks"]}
-    told = []
-    for name in sorted(tasks.keys() | parsed.keys()):
-        if name not in parsed:
-            told.append((f"task {name}", "there", "not there"))
-        elif name not in tasks:
-            told.append((f"task {name}", "not there", "there"))
-        else:
-            below = sorted(map(str, tasks[name].get("downstream_task_ids") or ()))
-            ours = sorted(parsed[name]["downstream"])
-            if below != ours:
-                told.append((f"downstream of {name}", ", ".join(below) or "none", ", ".join(ours) or "none"))
-            kind = str(tasks[name].get("task_type") or tasks[name].get("_task_type") or "")
-            if kind and kind != parsed[name]["operator"]:
-                told.append((f"operator of {name}", kind, str(parsed[name]["operator"])))
-    return told
 
 
 # ── from Airflow's pages ──────────────────────────────────────────────────────────────────
@@ -237,7 +208,9 @@ def _runs_of(
     several = len({one.airflow for one in newest.values()}) > 1
     told = []
     for one in newest.values():
-        repo = one.repo if one.repo in names else next(iter(names), None) if one.repo is None else None
+        repo = (
+            one.repo if one.repo in names else next(iter(names), None) if one.repo is None else None
+        )
         if repo is None or not v.sees_dag(repo, one.dag_id):
             continue
         where = v.urls.run(repo, one.dag_id, one.run_id, airflow=one.airflow if several else None)
