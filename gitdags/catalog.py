@@ -17,13 +17,14 @@ from __future__ import annotations
 import difflib
 import functools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from gitdags import config, export, git
+from gitdags import config, export, git, hooks, keep
 from gitdags.comparison import Comparer
 from gitdags.errors import GitdagsError, quoted, shown
 from gitdags.git import display
@@ -155,6 +156,28 @@ class Catalog:
         """Note moves of refs; those that were not known yet. One move reported twice is one."""
         return self._store.deployments.add(moves)
 
+    def receive(self, repo: RegisteredRepository) -> list[Deployment]:
+        """Take in what the hooks of a repository have written down; the deployments that are new.
+
+        Their commits are kept alive first. What was not taken in for an error stays where it is.
+        Raises StoreUnavailable, GitFailed, NoSuchRepository.
+        """
+        common = hooks.common_dir(repo.path)
+        inbox = None if common is None else hooks.Inbox(common)
+        if inbox is None or not inbox.is_there or not inbox.waiting():
+            return []
+        names = [r.name for r in self.repositories() if hooks.common_dir(r.path) == common]
+        with inbox.taken(self.opened(repo), repo.name) as moves:
+            self.keep(repo, [sha for move in moves for sha in (move.old, move.new) if sha])
+            return self.record([replace(move, repo=name) for name in names for move in moves])
+
+    def keep(self, repo: RegisteredRepository, shas: Iterable[str]) -> list[str]:
+        """Keep commits in a repository, whatever becomes of its branches; those that it lacks.
+
+        Raises GitFailed.
+        """
+        return keep.keep(repo.path, shas)
+
     def deployments(
         self,
         repo: RegisteredRepository | None = None,
@@ -168,7 +191,13 @@ class Catalog:
         return self._store.deployments.newest(name, ref, limit=limit, before=before)
 
     def moves(self, repo: RegisteredRepository, ref: str) -> list[Move]:
-        """From when on a ref (full name) stood where, as far as deployments tell; oldest first."""
+        """From when on a ref (full name) stood where, as far as deployments tell; oldest first.
+
+        None for HEAD: its going along with its branch is the branch's deployment, so only git's own
+        reflog tells where it was.
+        """
+        if ref == "HEAD":
+            return []
         return self._store.deployments.moves(repo.name, ref)
 
     # ── indexing ──────────────────────────────────────────────────────────────────────────

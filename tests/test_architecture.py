@@ -28,10 +28,10 @@ LAYERS = [
     {"gitdags.mirror"},
     {"gitdags.serialize"},
     {"gitdags.store", "gitdags.versions", "gitdags.diff"},
-    {"gitdags.history", "gitdags.registry", "gitdags.timeline"},
+    {"gitdags.history", "gitdags.registry", "gitdags.timeline", "gitdags.hooks"},
     {"gitdags.comparison"},
     {"gitdags.catalog"},
-    {"gitdags.check", "gitdags.doctor", "gitdags.wire"},
+    {"gitdags.check", "gitdags.doctor", "gitdags.receiver", "gitdags.wire"},
     {"gitdags.web"},
     {"gitdags.cli"},
 ]

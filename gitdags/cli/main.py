@@ -32,6 +32,8 @@ COMMANDS = {
     "mount": "show every ref of every registered repository as a folder, read-only",
     "umount": "take a mount down",
     "token": "make, list and revoke the tokens that open a server",
+    "hooks": "install, remove or check the Git hooks that record which refs moved",
+    "deploys": "list the recorded moves of refs, newest first",
     "db": "show or upgrade the schema of the store",
     "doctor": "look for faults: in the installation, the store, the repositories",
     "config": "list the settings, their values and where each comes from",

@@ -11,7 +11,6 @@ import fcntl
 import json
 import os
 import pwd
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -80,9 +79,12 @@ class Inbox:
             seen = parse(data)
             known = State(saved.get("refs", {}), saved.get("on", {}))
             now = self._now(repo, known)
-            if "refs" not in saved:  # lost: what no line tells of is where it always was
-                told = {each.ref for each in seen}
-                known = State({r: oid for r, oid in now.refs.items() if r not in told}, now.on)
+            if (
+                "refs" not in saved
+            ):  # lost: the first line tells, and what none tells of never moved
+                told = {each.ref: each.old for each in reversed(seen)}
+                refs = {r: oid for r, oid in (dict(now.refs) | told).items() if oid}
+                known = State(refs, now.on)
             yield self._deployments(repo, name, follow(known, seen, now))
             self._save(read, now)
             if self._files[1].exists() and self._files[1].stat().st_size > _LONG:
@@ -169,15 +171,21 @@ class Inbox:
         peeled = repo.peel(oid)
         return oid if peeled is None and not ref.startswith("refs/tags/") else peeled
 
-    @staticmethod
-    def _when(repo: git.Repository, move: Moved) -> datetime:
+    def _when(self, repo: git.Repository, move: Moved) -> datetime:
+        """When it was, as the hook says; or the reflog, if that is since we last looked; else now."""
         if move.at is not None:
             return datetime.fromtimestamp(move.at, UTC)
+        now = datetime.now(UTC)
+        try:
+            looked = datetime.fromtimestamp((self.folder / "seen.json").stat().st_mtime, UTC)
+        except FileNotFoundError:
+            return now
         if not is_head(move.ref) or move.ref == "HEAD":
             for at, _, new, _ in repo.reflog(move.ref)[:1]:
-                if new == move.new:
+                # Its time is the committer's, who may have set it to anything.
+                if new == move.new and looked <= at <= now:
                     return at
-        return datetime.fromtimestamp(time.time(), UTC)
+        return now
 
 
 def identity(path: Path) -> str:

@@ -74,10 +74,11 @@ class Status:
         return all(hook.state == "installed" for hook in self.hooks)
 
 
-def install(path: Path, settings: Mapping[str, str]) -> Status:
+def install(path: Path, settings: Mapping[str, str], python: str = sys.executable) -> Status:
     """Put the hooks into a repository; again: mend what is missing.
 
-    ``settings`` are given to what the hooks start. Raises CannotInstall, GitFailed, OSError.
+    What the hooks start is run by ``python``, and given ``settings``. Raises CannotInstall,
+    GitFailed, OSError.
     """
     common = _common(path)
     box = common / FOLDER
@@ -97,11 +98,11 @@ def install(path: Path, settings: Mapping[str, str]) -> Status:
     folder.mkdir(exist_ok=True)
     shared = bool(box.stat().st_mode & stat.S_IWGRP)
     for name in HOOKS:
-        _put(folder, name, _render(name, other, shared=shared))
+        _put(folder, name, _render(name, other, python, shared=shared))
     if other is not None:
         base = _resolved(path, other)
         for name in (*_PASSED_ON, *(n for n in _ONLY_IF_THERE if (base / n).exists())):
-            _put(folder, name, _render(name, other, shared=shared))
+            _put(folder, name, _render(name, other, python, shared=shared))
     found = status(path)
     now = config.effective_hooks_path(path)
     if other is not None and now != str(folder):
@@ -178,12 +179,12 @@ def saved_settings(common: Path) -> dict[str, str]:
 # ── one hook ──────────────────────────────────────────────────────────────────────────────────
 
 
-def _render(name: str, other: str | None, *, shared: bool) -> str:
+def _render(name: str, other: str | None, python: str, *, shared: bool) -> str:
     text = (resources.files("gitdags") / "resources" / "hook.sh").read_text()
     values = {
         "@HOOK@": name,
         "@BOX@": f"../{FOLDER}" if other is None else "..",
-        "@PYTHON@": shlex.quote(sys.executable),
+        "@PYTHON@": shlex.quote(python),
         "@OTHER@": f"$here/{name}{_ASIDE}" if other is None else f"{shlex.quote(other)}/{name}",
         "@UMASK@": "umask 002" if shared else ":",
     }

@@ -94,15 +94,16 @@ def follow(known: State, seen: Sequence[Seen], now: State) -> list[Moved]:
         lines.setdefault(each.ref, []).append((number, each))
     moved: list[tuple[int, Moved]] = []
     for ref in sorted({*lines, *known.refs, *now.refs}):
-        at = known.refs.get(ref)
+        at, number = known.refs.get(ref), 0
         waiting = lines.get(ref, [])
         while waiting:
-            number, line = waiting.pop(_next(waiting, at, now.refs.get(ref)))
+            place, line = waiting.pop(_next(waiting, at))
+            number = max(number, place)  # the chain's order, not the lines'
             if line.new == at or (line.new is None and (waiting or ref in now.refs)):
                 continue  # told twice, or not deleted: packed, or at once made again
             if line.old not in (None, at) and at == now.refs.get(ref):
                 continue  # told late: the ref is where it was known to be
-            if line.old not in (None, at) and at is not None and not is_head(ref):
+            if line.old not in (None, at) and not is_head(ref):
                 moved.append((number, Moved(ref, at, line.old, line.at, line.by)))
                 at = line.old
             # HEAD on a branch goes along with it untold, so for HEAD the line knows better.
@@ -115,7 +116,7 @@ def follow(known: State, seen: Sequence[Seen], now: State) -> list[Moved]:
     return [move for _, move in sorted(moved, key=lambda pair: pair[0])]
 
 
-def _next(waiting: Sequence[tuple[int, Seen]], at: str | None, now: str | None) -> int:
+def _next(waiting: Sequence[tuple[int, Seen]], at: str | None) -> int:
     """Which line to take: the first, unless it does not begin where the ref is and a later one does.
 
     Two processes may write their lines in another order than they moved the ref.
