@@ -17,14 +17,13 @@ from __future__ import annotations
 import difflib
 import functools
 import json
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from gitdags import config, export, git, hooks, keep
+from gitdags import config, export, git
 from gitdags.comparison import Comparer
 from gitdags.errors import GitdagsError, quoted, shown
 from gitdags.git import display
@@ -33,12 +32,10 @@ from gitdags.model import (
     Blamed,
     Commit,
     Comparison,
-    Deployment,
     Json,
     ListedDag,
     Listing,
     Log,
-    Move,
     ParseFailure,
     Ref,
     RegisteredRepository,
@@ -47,6 +44,7 @@ from gitdags.model import (
     StoredEnvironment,
 )
 from gitdags.registry import Registry
+from gitdags.run_catalog import RunCatalog
 from gitdags.serialize.pool import NoAirflow
 from gitdags.store import Store
 from gitdags.timeline import Timeline
@@ -79,7 +77,7 @@ class UpdatedRecently(GitdagsError):
     http_status = 429
 
 
-class Catalog:
+class Catalog(RunCatalog):
     """All repositories of one store. A context manager: leaving it closes the store."""
 
     def __init__(self, settings: config.Settings | None = None) -> None:
@@ -149,56 +147,6 @@ class Catalog:
         """The commit that a revision means, with its author, times and message."""
         sha = rev.commit if isinstance(rev, Resolved) else self.resolve(repo, rev).commit
         return self.opened(repo).commit(sha)
-
-    # ── deployments ───────────────────────────────────────────────────────────────────────
-
-    def record(self, moves: Sequence[Deployment]) -> list[Deployment]:
-        """Note moves of refs; those that were not known yet. One move reported twice is one."""
-        return self._store.deployments.add(moves)
-
-    def receive(self, repo: RegisteredRepository) -> list[Deployment]:
-        """Take in what the hooks of a repository have written down; the deployments that are new.
-
-        Their commits are kept alive first. What was not taken in for an error stays where it is.
-        Raises StoreUnavailable, GitFailed, NoSuchRepository.
-        """
-        common = hooks.common_dir(repo.path)
-        inbox = None if common is None else hooks.Inbox(common)
-        if inbox is None or not inbox.is_there or not inbox.waiting():
-            return []
-        names = [r.name for r in self.repositories() if hooks.common_dir(r.path) == common]
-        with inbox.taken(self.opened(repo), repo.name) as moves:
-            self.keep(repo, [sha for move in moves for sha in (move.old, move.new) if sha])
-            return self.record([replace(move, repo=name) for name in names for move in moves])
-
-    def keep(self, repo: RegisteredRepository, shas: Iterable[str]) -> list[str]:
-        """Keep commits in a repository, whatever becomes of its branches; those that it lacks.
-
-        Raises GitFailed.
-        """
-        return keep.keep(repo.path, shas)
-
-    def deployments(
-        self,
-        repo: RegisteredRepository | None = None,
-        ref: str | None = None,
-        *,
-        limit: int | None = None,
-        before: datetime | None = None,
-    ) -> list[Deployment]:
-        """Recorded moves of refs (full names), newest first."""
-        name = None if repo is None else repo.name
-        return self._store.deployments.newest(name, ref, limit=limit, before=before)
-
-    def moves(self, repo: RegisteredRepository, ref: str) -> list[Move]:
-        """From when on a ref (full name) stood where, as far as deployments tell; oldest first.
-
-        None for HEAD: its going along with its branch is the branch's deployment, so only git's own
-        reflog tells where it was.
-        """
-        if ref == "HEAD":
-            return []
-        return self._store.deployments.moves(repo.name, ref)
 
     # ── indexing ──────────────────────────────────────────────────────────────────────────
 
@@ -317,6 +265,17 @@ class Catalog:
             else f"gitdags ls --at {_typed(rev)}",
         )
 
+    def find_document(
+        self, repo: RegisteredRepository, dag_id: str, sha: str
+    ) -> ShownDocument | None:
+        """As `document` at a full SHA, of what is indexed; None where there is none."""
+        try:
+            commit = self.opened(repo).commit(sha)
+            resolved = Resolved(sha, commit.sha, "object")
+            return self.document(repo, dag_id, resolved, parse=False)
+        except (NoSuchDag, NotIndexed, git.MissingObject):
+            return None
+
     def document_text(self, dag_hash: str) -> str:
         """Exactly what was hashed: RFC 8785 text. Raises NoSuchDag for an unknown hash."""
         text = self._store.document(dag_hash)
@@ -430,6 +389,15 @@ class Catalog:
         moved = functools.partial(timeline.moved, a, b)
         comparer = Comparer(timeline.json, self._store.code, moved, last_good)
         return comparer.compare(left, right, dag_id, notes)
+
+    def find_comparison(
+        self, repo: RegisteredRepository, old: str, new: str, dag_id: str
+    ) -> Comparison | None:
+        """As `compare` of one DAG at two full SHAs, of what is indexed; None where there is none."""
+        try:
+            return self.compare(repo, old, new, dag_id, parse=False)
+        except (NoSuchDag, NotIndexed):
+            return None
 
     def counts(self) -> dict[str, int]:
         """How many repositories, documents, manifests and snapshots the store holds."""

@@ -153,6 +153,7 @@ SETTINGS: tuple[Setting, ...] = (
         "json_library", "orjson", "what writes JSON that is shown", _one_of("orjson", "json")
     ),
     Setting("spool", "", "folder of stamps not yet in the store; empty: spool in the data directory"),
+    Setting("rendered_runs", "30", "newest runs of a task whose rendered fields are kept", _count),
     Setting("airflow_name", "default", "name of this Airflow installation in stamps"),
     Setting("web_memory", "64M", "pages and drawings that `serve` keeps, in bytes", _bytes),
     Setting("web_threads", "8", "requests that `serve` answers at once", _threads),

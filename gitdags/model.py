@@ -297,6 +297,39 @@ class Blamed:
 
 
 @dataclass(frozen=True, slots=True)
+class Suspect:
+    """A commit since the last good run that touched what a DAG reads."""
+
+    commit: Commit
+    files: tuple[str, ...]
+    """paths it touched, of those that the DAG reads before or after"""
+    change: ChangeWord | None
+    """what it did to the DAG; None: nothing one could see, or it could not be parsed"""
+    diff: DagDiff | None
+    """what it changed in the DAG, where it was good before and after"""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """What changed between the last successful run and a run."""
+
+    run: RunStamp
+    good: RunStamp | None
+    """None where no run of the DAG succeeded before"""
+    commit: str | None
+    """that the run, or its failing try, ran at"""
+    good_commit: str | None
+    suspects: tuple[Suspect, ...]
+    """newest first"""
+    undone: tuple[Suspect, ...]
+    """commits of the good run that history has lost since, by a force-push or a rollback"""
+    runtime: Mapping[str, tuple[str, str]]
+    """what else the two ran with, where it differs: (then, now)"""
+    commits: int
+    """commits in between, those that touched nothing of the DAG included"""
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One thing `check` objects to."""
 

@@ -71,10 +71,6 @@ def to_parse(
     return list((tips | between).values())[: max(MOST, len(tips))]
 
 
-def _parse(catalog: Catalog, repo: RegisteredRepository, commit: Commit) -> None:
-    catalog.history(repo).index([commit])
-
-
 @contextlib.contextmanager
 def _alone(inbox: Inbox) -> Iterator[Announce]:
     """Wait until no other process attends to the repository, and say so to the hooks."""

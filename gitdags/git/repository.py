@@ -325,6 +325,30 @@ class Repository:
             raise _missing(parent, "commit")
         return parent
 
+    def touched(self, commit: Commit) -> list[Change]:
+        """What a commit itself changed: against its parent, or for a merge against every one.
+
+        Of a merge that is what git calls a combined diff: only what was settled in the merge.
+        """
+        known = [parent for parent in commit.parents if self.has(parent)]
+        trees: list[str | None] = [self.commit(parent).tree for parent in known]
+        changes = [self.diff(tree, commit.tree) for tree in trees or [None]]
+        common = set.intersection(*({change.path for change in part} for part in changes))
+        return [change for change in changes[0] if change.path in common]
+
+    def has(self, sha: str) -> bool:
+        """Whether the object with this full id is here."""
+        return pygit2.Oid(hex=sha) in self._odb
+
+    def is_dirty(self) -> bool:
+        """Whether the working clone has changes or files that no commit has; ignored ones aside."""
+        if self.work_tree is None:
+            return False
+        try:
+            return bool(self._git.status(untracked_files="normal", ignored=False))
+        except (pygit2.GitError, OSError):
+            return False  # somebody is changing it just now
+
     def is_ancestor(self, older: str, newer: str) -> bool:
         """Whether ``older`` is ``newer`` or reachable from it."""
         return older == newer or bool(

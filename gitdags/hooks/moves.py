@@ -111,7 +111,7 @@ def follow(known: State, seen: Sequence[Seen], now: State) -> list[Moved]:
             if not (is_head(ref) and (line.told, line.new) in together):
                 moved.append((number, Moved(ref, old, line.new, line.at, line.by)))
             at = line.new
-        if at != now.refs.get(ref) and not (is_head(ref) and _along(ref, known, now)):
+        if at != now.refs.get(ref) and not _along(ref, known, now, told=ref in lines):
             moved.append((len(seen), Moved(ref, at, now.refs.get(ref))))
     return [move for _, move in sorted(moved, key=lambda pair: pair[0])]
 
@@ -129,6 +129,6 @@ def _next(waiting: Sequence[tuple[int, Seen]], at: str | None) -> int:
     return 0
 
 
-def _along(head: str, known: State, now: State) -> bool:
-    """Whether HEAD is on the branch it was on, and so moved by the branch's moving."""
-    return head in now.on and known.on.get(head) == now.on[head]
+def _along(ref: str, known: State, now: State, *, told: bool) -> bool:
+    """Whether it is HEAD, and moved because its branch did: the one it was on, or was led to since."""
+    return ref in now.on and (told or known.on.get(ref) == now.on[ref])

@@ -20,16 +20,22 @@ from gitdags.store import rows
 from gitdags.store import schema as t
 from gitdags.store.database import Database, chunks
 from gitdags.store.deployments import Deployments
+from gitdags.store.evidence import Evidence
 from gitdags.store.rows import Snapshot
+from gitdags.store.runs import Runs
+from gitdags.store.stamps import Stamps
 from gitdags.store.tokens import Tokens
 
 
 class Store(Database):
-    """Repositories, and what their commits hold; deployments beside them."""
+    """Repositories, and what their commits hold; deployments and runs beside them."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self.deployments = Deployments(self)
+        self.stamps = Stamps(self)
+        self.runs = Runs(self)
+        self.evidence = Evidence(self)
         self.tokens = Tokens(self)
 
     # ── repositories ──────────────────────────────────────────────────────────────────────

@@ -188,7 +188,18 @@ class TestDeployments:
         catalog.receive(watched)
         found = catalog.resolve(watched, "main@{now}")
         assert (found.commit, found.source) == (repo("rev-parse", "main"), "deployment")
-        assert catalog.resolve(watched, "HEAD@{now}").source == "reflog"
+
+    def test_dates_head(
+        self, catalog: Catalog, repo: Repo, first: str, watched: RegisteredRepository
+    ) -> None:
+        env = {k: v for k, v in repo.environment.items() if not k.endswith("_DATE")}
+        for words in (("checkout", "-q", "-b", "topic", "HEAD"), ("checkout", "-q", "--detach"),
+                      ("commit", "-q", "--allow-empty", "-m", "x"), ("checkout", "-q", "main"),
+                      ("commit", "-q", "--allow-empty", "-m", "y")):  # fmt: skip
+            subprocess.run(["git", *words], cwd=repo.path, env=env, check=True)
+        catalog.receive(watched)
+        found = catalog.resolve(watched, "HEAD@{now}")
+        assert (found.commit, found.source) == (repo("rev-parse", "main"), "deployment")
 
     def test_both_ends_are_kept(
         self, catalog: Catalog, repo: Repo, first: str, watched: RegisteredRepository
