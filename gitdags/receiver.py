@@ -41,16 +41,21 @@ def attend(settings: Settings, common: Path) -> None:
         repo = next((r for r in catalog.repositories() if hooks.common_dir(r.path) == common), None)
         if repo is None:
             raise NotRegistered(f"no repository is registered at {common}", hint="gitdags init")
-        parse = deque[tuple[RegisteredRepository, Commit]]()
+        parse, drained = deque[Commit](), True
         while True:
             if inbox.waiting():
                 moves = catalog.receive(repo)
                 log.write(f"{len(moves)} moves recorded")
-                for commit in to_parse(catalog, repo, moves):
-                    parse.append((repo, commit))
+                parse.extend(to_parse(catalog, repo, moves))
+                drained = False
             elif parse:
                 with log.errors():
-                    _parse(catalog, *parse.popleft())
+                    catalog.history(repo).index([parse.popleft()])
+            elif not drained:
+                with log.errors():  # runs that began since may have waited for these commits
+                    catalog.drain()
+                    catalog.settle(again=True)
+                drained = True
             elif not announce(over=True):
                 break
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +21,6 @@ from gitdags.model import Change, Commit, Entry, Ref
 # `git fsck` is the tool that verifies a repository.
 pygit2.option(Option.ENABLE_STRICT_HASH_VERIFICATION, False)
 
-_SHA = re.compile(r"[0-9a-f]{40}")
 _EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"  # git knows it without an object
 MIN_ABBREVIATION = 4  # git's own limit
 OURS = "refs/gitdags/"
@@ -67,11 +65,6 @@ class TreeTooLarge(GitdagsError):
 def display(path: bytes) -> str:
     """A path as text: UTF-8, with other bytes as ``\\xNN``."""
     return path.decode("utf-8", "backslashreplace")
-
-
-def is_sha(text: str) -> bool:
-    """Whether the text is a full object id: 40 lower-case hex digits."""
-    return _SHA.fullmatch(text) is not None
 
 
 def discover(start: Path) -> Path | None:
