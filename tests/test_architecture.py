@@ -44,7 +44,7 @@ LAYERS = [
         "gitdags.layout",
         "gitdags.labels",
     },
-    {"gitdags.history", "gitdags.registry", "gitdags.timeline"},
+    {"gitdags.history", "gitdags.registry", "gitdags.timeline", "gitdags.hooks"},
     {
         "gitdags.comparison",
         "gitdags.attribution",
@@ -54,7 +54,7 @@ LAYERS = [
     },
     {"gitdags.run_catalog"},
     {"gitdags.catalog"},
-    {"gitdags.check", "gitdags.doctor", "gitdags.wire"},
+    {"gitdags.check", "gitdags.doctor", "gitdags.receiver", "gitdags.wire"},
     {"gitdags.web", "gitdags.airflow"},
     {"gitdags.cli"},
 ]
