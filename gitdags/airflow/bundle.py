@@ -171,7 +171,8 @@ class GitDagsBundle(BaseDagBundle):
         if old == commit:
             return False
         log.info("bundle %s: %s moved from %s to %s", self.name, self.ref, old, commit)
-        self._record(full_name or self.ref, old, commit)
+        if full_name is not None:  # an expression such as main~1 is nothing that moves
+            self._record(full_name, old, commit)
         return True
 
     def _standing(self) -> str | None:
