@@ -176,6 +176,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("web_groups_header", "X-Forwarded-Groups", "header with the user's groups, by commas"),
     Setting("web_readers", "", "who may read: sales=ada @finance, *=*; empty: who may enter"),
     Setting("webhook_secret_file", "", "file with the secret that webhooks are signed with"),
+    Setting("airflow_token", "", "bearer token for Airflow's own API"),
     Setting("tree_memory", "64M", "parsed trees kept in memory, in bytes", _bytes),
     Setting("mount_trees", "24M", "parsed trees a mount keeps in memory, in bytes", _bytes),
     Setting("mount_files", "16M", "files a mount keeps while they are read, in bytes", _bytes),

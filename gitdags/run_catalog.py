@@ -6,14 +6,19 @@ What is asked here has names of Airflow's in it; the commits behind them are the
 from __future__ import annotations
 
 import difflib
+import functools
+import json
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from gitdags import git, keep, settlement, stamp, suspects
+from gitdags import executed, git, hooks, keep, settlement, stamp, suspects
+from gitdags.airflow_api import AirflowApi
 from gitdags.attribution import Attribution
 from gitdags.config import Settings
 from gitdags.drain import Drain, DrainReport
@@ -23,8 +28,11 @@ from gitdags.model import (
     Commit,
     Comparison,
     Deployment,
+    Executed,
+    Imported,
     Json,
     Move,
+    PastRun,
     RegisteredRepository,
     Resolved,
     RunStamp,
@@ -32,10 +40,12 @@ from gitdags.model import (
     Stamp,
     Suspicion,
 )
+from gitdags.past import Past
 from gitdags.program import GitFailed
 from gitdags.settlement import Settlement
 from gitdags.spool import Spool
 from gitdags.store import Store
+from gitdags.store.airflow_db import AirflowDatabase
 
 
 class NoSuchRun(GitdagsError):
@@ -84,6 +94,21 @@ class RunCatalog(ABC):
         """Note moves of refs; those that were not known yet. One move reported twice is one."""
         return self._store.deployments.add(moves)
 
+    def receive(self, repo: RegisteredRepository) -> list[Deployment]:
+        """Take in what the hooks of a repository have written down; the deployments that are new.
+
+        Their commits are kept alive first. What was not taken in for an error stays where it is.
+        Raises StoreUnavailable, GitFailed, NoSuchRepository.
+        """
+        common = hooks.common_dir(repo.path)
+        inbox = None if common is None else hooks.Inbox(common)
+        if inbox is None or not inbox.is_there or not inbox.waiting():
+            return []
+        names = [r.name for r in self.repositories() if hooks.common_dir(r.path) == common]
+        with inbox.taken(self.opened(repo), repo.name) as moves:
+            self._keep(repo, {sha for move in moves for sha in (move.old, move.new) if sha})
+            return self.record([replace(move, repo=name) for name in names for move in moves])
+
     def deployments(
         self,
         repo: RegisteredRepository | None = None,
@@ -97,8 +122,18 @@ class RunCatalog(ABC):
         return self._store.deployments.newest(name, ref, limit=limit, before=before)
 
     def moves(self, repo: RegisteredRepository, ref: str) -> list[Move]:
-        """From when on a ref (full name) stood where, as far as deployments tell; oldest first."""
-        return self._store.deployments.moves(repo.name, ref)
+        """From when on a ref (full name) stood where, as far as deployments tell; of equal moments the last
+        comes first.
+
+        HEAD goes along with its branch, which is the branch's deployment and not its own; so where
+        deployments of it are recorded, git's own log tells what came between them.
+        """
+        found = self._store.deployments.moves(repo.name, ref)[::-1]
+        if ref != "HEAD" or not found:
+            return found
+        logged = [Move(at, new) for at, _, new, _ in self.opened(repo).reflog(ref)]
+        logged = [move for move in logged if move.at >= found[-1].at.replace(microsecond=0)]
+        return logged + [move for move in found if not logged or move.at < logged[-1].at]
 
     # ── stamps ────────────────────────────────────────────────────────────────────────────
 
@@ -182,6 +217,61 @@ class RunCatalog(ABC):
         self._store.stamps.add([replace(event, id=stamp.manual_id(event))])
         self.settle()
         return self.run(dag_id, run_id, event.airflow)
+
+    def import_runs(
+        self,
+        *,
+        database: str | None = None,
+        api: str | None = None,
+        airflow: str | None = None,
+        repo: RegisteredRepository | None = None,
+        since: datetime | None = None,
+    ) -> Imported:
+        """Stamp the runs that an Airflow had before, by its database or its API.
+
+        ``repo``: where a run without a bundle version is taken to have run. Raises NoAirflowDatabase
+        or ApiRefused; what was stored stays, and the next import goes on.
+        """
+        name = airflow or self._settings["airflow_name"]
+        infer = None if repo is None else functools.partial(self._stood_at, repo)
+        past = Past(name, repo.name if repo else None, infer)
+        report = Imported()
+        if database is None:
+            source = AirflowApi(api or "", self._settings["airflow_token"])
+            for batch in past.stamps(source.runs(since)):
+                report = self._import(batch, report)
+            return report
+        with closing(AirflowDatabase(database)) as rows:
+            for batch in past.stamps(rows.runs(since)):
+                report = self._import(batch, report)
+                began_with: dict[Any, list[tuple[str, str, str]]] = {}
+                for run, event in batch:
+                    if run.executed is not None:
+                        key = (event.airflow, event.dag_id, event.run_id)
+                        began_with.setdefault(run.executed, []).append(key)
+                for version, keys in began_with.items():
+                    body = rows.executed(version)
+                    if body is not None:
+                        kept = self._store.evidence.execute(keys, body)
+                        report = report._replace(executed=report.executed + kept)
+        return report
+
+    def _import(self, batch: Sequence[tuple[PastRun, Stamp]], report: Imported) -> Imported:
+        events = [event for _, event in batch]
+        return report._replace(
+            runs=report.runs + len(events),
+            new=report.new + self._store.stamps.add(events),
+            inferred=report.inferred + sum(e.source != "imported" for e in events),
+            without=report.without + sum(e.commit is None for e in events),
+        )
+
+    def _stood_at(self, repo: RegisteredRepository, at: datetime) -> Resolved | None:
+        """Where the default branch stood at a moment; None before it began."""
+        branch = self.opened(repo).default_branch()
+        try:
+            return self.resolve(repo, f"{branch}@{{{at.astimezone(UTC).isoformat()}}}")
+        except (git.BadRevision, git.ShallowHistory):
+            return None
 
     # ── runs ──────────────────────────────────────────────────────────────────────────────
 
@@ -275,6 +365,17 @@ class RunCatalog(ABC):
 
     def _index(self, repo: RegisteredRepository, commits: Sequence[Commit]) -> None:
         self.history(repo).index(list(dict.fromkeys(commits)))
+
+    def executed(self, run: RunStamp) -> Executed | None:
+        """The DAG of a run as Airflow executed it, where its database was imported; and the difference."""
+        text = self._store.evidence.executed(run)
+        if text is None:
+            return None
+        body = json.loads(text)
+        own = None if run.dag_hash is None else self._store.airflow_document(run.dag_hash)
+        if own is None:
+            return Executed(body, None)
+        return Executed(body, tuple(executed.differences(body, json.loads(own))))
 
     def rendered(self, run: RunStamp) -> dict[tuple[str, int, int], Json]:
         """(task_id, map_index, try_number) -> rendered template fields, where they were kept."""

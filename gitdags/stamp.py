@@ -30,6 +30,7 @@ RANK: Mapping[str, int] = {
             "refresh",
             "deployment",
             "checkout",
+            "date",
         )
     )
 }

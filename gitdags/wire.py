@@ -15,6 +15,7 @@ from gitdags.model import (
     Comparison,
     DagDiff,
     Deployment,
+    Executed,
     Json,
     Listing,
     RunStamp,
@@ -216,6 +217,17 @@ def _try(found: Try) -> Json:
         "python": found.runtime.python or None,
         "image": found.runtime.image or None,
         "packages": found.runtime.packages or None,
+    }
+
+
+def executed(found: Executed) -> Json:
+    """A DAG as Airflow executed it, and where that differs from the document of its commit."""
+    differences = found.differences
+    return {
+        "executed": found.body,
+        "differences": None
+        if differences is None
+        else [{"path": d.path, "executed": d.executed, "parsed": d.parsed} for d in differences],
     }
 
 

@@ -33,8 +33,18 @@ LAYERS = [
     },
     {"gitdags.mirror"},
     {"gitdags.serialize"},
-    {"gitdags.store", "gitdags.versions", "gitdags.diff", "gitdags.stamp"},
-    {"gitdags.history", "gitdags.registry", "gitdags.timeline"},
+    {
+        "gitdags.store",
+        "gitdags.versions",
+        "gitdags.diff",
+        "gitdags.stamp",
+        "gitdags.airflow_api",
+        "gitdags.past",
+        "gitdags.executed",
+        "gitdags.layout",
+        "gitdags.labels",
+    },
+    {"gitdags.history", "gitdags.registry", "gitdags.timeline", "gitdags.hooks"},
     {
         "gitdags.comparison",
         "gitdags.attribution",
@@ -44,7 +54,7 @@ LAYERS = [
     },
     {"gitdags.run_catalog"},
     {"gitdags.catalog"},
-    {"gitdags.check", "gitdags.doctor", "gitdags.wire"},
+    {"gitdags.check", "gitdags.doctor", "gitdags.receiver", "gitdags.wire"},
     {"gitdags.web", "gitdags.airflow"},
     {"gitdags.cli"},
 ]
@@ -58,6 +68,11 @@ ONLY = {
     "argparse": "gitdags.cli",
     "argcomplete": "gitdags.cli",
     "mfusepy": "fuse_mount.libfuse",
+    "pygraphviz": "gitdags.layout",
+    "fastapi": "gitdags.web",
+    "starlette": "gitdags.web",
+    "jinja2": "gitdags.web",
+    "pygments": "gitdags.web",
 }
 
 

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from gitdags.cli.context import Context
 
 
-def add_revision(parser: argparse.ArgumentParser, name: str, help: str, **options: object) -> None:
+def add_revision(
+    parser: argparse._ActionsContainer, name: str, help: str, **options: object
+) -> None:
     """An argument that takes any revision."""
     argument = parser.add_argument(name, metavar="REV", help=help, **options)  # type: ignore[arg-type]  # argparse's own options
     argument.completer = complete.revisions  # type: ignore[attr-defined]  # read by argcomplete
@@ -59,11 +61,3 @@ def day(when: datetime) -> str:
 def moment(when: datetime) -> str:
     """A time to the second, UTC, for people."""
     return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
-
-
-def operator_name(operator: str) -> str:
-    """An operator as its author wrote it: TaskFlow's classes as the decorators they are behind."""
-    if operator.startswith("_") and operator.endswith("DecoratedOperator"):
-        kind = operator[1:].removesuffix("DecoratedOperator")
-        return "@task" if kind == "Python" else f"@task ({kind})"
-    return operator

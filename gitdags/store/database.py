@@ -118,9 +118,10 @@ class Database:
         """Insert the rows that are not there yet; how many those were."""
         if not new:
             return 0
-        statement = self.insert(table).on_conflict_do_nothing()
-        # One statement a row where the count matters: executemany reports none.
-        return sum(db.execute(statement, row).rowcount for row in new)
+        key = next(iter(table.primary_key))
+        # What RETURNING gives back is counted: drivers report no number for several rows.
+        statement = self.insert(table).on_conflict_do_nothing().returning(key)
+        return len(db.execute(statement, list(new)).all())
 
     @staticmethod
     def take_turns(db: Connection, what: str) -> None:
@@ -133,8 +134,8 @@ class Database:
             db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
 
 
-def chunks(values: Iterable[T]) -> Iterator[list[T]]:
+def chunks(values: Iterable[T], size: int = _CHUNK) -> Iterator[list[T]]:
     """The values in lists short enough for one IN (...)."""
     items = list(values)
-    for at in range(0, len(items), _CHUNK):
-        yield items[at : at + _CHUNK]
+    for at in range(0, len(items), size):
+        yield items[at : at + size]

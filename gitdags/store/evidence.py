@@ -12,7 +12,7 @@ from sqlalchemy import delete, select, update
 from gitdags.model import RunStamp
 from gitdags.store import run_rows
 from gitdags.store import schema as t
-from gitdags.store.database import Database
+from gitdags.store.database import Database, chunks
 
 
 class Evidence:
@@ -21,13 +21,19 @@ class Evidence:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def execute(self, run: RunStamp, body: str) -> None:
-        """Keep Airflow's own serialized DAG of a run, as it executed it; the first one stays."""
+    def execute(self, keys: Sequence[run_rows.Key], body: str) -> int:
+        """Keep Airflow's own serialized DAG, as it executed it, of some runs; how many had none yet."""
         key = hashlib.sha256(body.encode()).hexdigest()
         with self._database.write() as db:
             self._database.add(db, t.executed_documents, [{"hash": key, "body": body}])
-            mine = (t.runs.c.id == run.id, t.runs.c.executed_hash.is_(None))
-            db.execute(update(t.runs).where(*mine).values(executed_hash=key))
+            return sum(
+                db.execute(
+                    update(t.runs)
+                    .where(run_rows.any_of(t.runs, chunk), t.runs.c.executed_hash.is_(None))
+                    .values(executed_hash=key)
+                ).rowcount
+                for chunk in chunks(keys, 100)
+            )
 
     def executed(self, run: RunStamp) -> str | None:
         """Airflow's own serialized DAG of a run, where it was imported."""

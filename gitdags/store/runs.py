@@ -158,7 +158,7 @@ class Runs:
     # ── documents of runs, made in the background ─────────────────────────────────────────
 
     def unsettled(self, limit: int | None = None) -> list[RunStamp]:
-        """Runs without a document of which it is not known why, oldest first."""
+        """Runs without a document of which it is not known why, in the order they were made."""
         r = t.runs
         query = select(r).where(r.c.dag_hash.is_(None), r.c.doubt.is_(None)).order_by(r.c.id)
         with self._database.read() as db:

@@ -267,6 +267,18 @@ class Store(Database):
         """The canonical text stored under a hash."""
         return self.documents([dag_hash]).get(dag_hash)
 
+    def holds(self, repo: RegisteredRepository, dag_hash: str) -> bool:
+        """Whether some commit of a repository has the document."""
+        d, s = t.manifest_dags, t.snapshots
+        query = (
+            select(d.c.dag_hash)
+            .join(s, s.c.manifest_hash == d.c.manifest_hash)
+            .where(d.c.dag_hash == dag_hash, s.c.repository_id == repo.id)
+            .limit(1)
+        )
+        with self.read() as db:
+            return db.execute(query).first() is not None
+
     def documents(self, hashes: Iterable[str]) -> dict[str, str]:
         """hash -> canonical text, for the hashes that are there."""
         d = t.documents
