@@ -361,7 +361,6 @@ class RunCatalog(ABC):
         return replace(found, suspects=tuple(since), undone=tuple(undone), commits=commits)
 
     def _reads(self, repo: RegisteredRepository, dag_id: str, sha: str) -> list[str]:
-        self._index(repo, [self.opened(repo).commit(sha)])
         shown_document = self.find_document(repo, dag_id, sha)
         if shown_document is None:
             return []
