@@ -79,6 +79,9 @@ class RunCatalog(ABC):
     def resolve(self, repo: RegisteredRepository, rev: str) -> Resolved: ...
 
     @abstractmethod
+    def bring(self, repo: RegisteredRepository, sha: str) -> bool: ...
+
+    @abstractmethod
     def find_document(
         self, repo: RegisteredRepository, dag_id: str, sha: str
     ) -> ShownDocument | None: ...
@@ -167,6 +170,7 @@ class RunCatalog(ABC):
             self.history,
             self.find_document,
             self._keep,
+            self.bring,
         ).run(commits)
 
     def accept(self, records: Sequence[dict[str, Json]]) -> list[str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from gitdags import git
 from gitdags.history import History
+from gitdags.mirror import CannotFetch
 from gitdags.model import ListedDag, RegisteredRepository, ShownDocument
 from gitdags.serialize.pool import NoAirflow
 from gitdags.store import Store
@@ -43,6 +44,8 @@ class Settlement:
     document: Callable[[RegisteredRepository, str, str], ShownDocument | None]
     """(repository, dag_id, sha); None where there is none"""
     keep: Callable[[RegisteredRepository, Collection[str]], None]
+    bring: Callable[[RegisteredRepository, str], bool]
+    """get a commit from the repository's remote, where it is not here; whether it is now"""
     _known: dict[str, RegisteredRepository] = field(default_factory=dict)
 
     def run(self, commits: int | None = None) -> int:
@@ -79,9 +82,9 @@ class Settlement:
             return UNKNOWN_COMMIT
         for repo in [self._known[name]] if name is not None else self._known.values():
             try:
-                if self.opened(repo).peel(commit) == commit:
+                if self.bring(repo, commit) and self.opened(repo).peel(commit) == commit:
                     return Place(repo, commit)
-            except (git.NoSuchRepository, git.UnsupportedRepository):
+            except (git.NoSuchRepository, git.UnsupportedRepository, CannotFetch):
                 continue  # what cannot be opened has nothing to say
         return UNKNOWN_COMMIT if name is not None else UNKNOWN_REPOSITORY
 
