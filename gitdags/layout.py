@@ -173,8 +173,8 @@ def _fill(
             members[group].append(names[box.id])
             group, seen = parents[group], seen + 1
     below: dict[str | None, list[Group]] = {}
-    for group in groups:
-        below.setdefault(group.parent, []).append(group)
+    for one in groups:
+        below.setdefault(one.parent, []).append(one)
     stack = [(graph, group) for group in below.get(None, ())]
     made = 0
     while stack:
@@ -188,7 +188,7 @@ def _fill(
             labeljust="l",
             margin="12",
         )
-        stack += [(cluster, one) for one in below.get(inner.id, ())]
+        stack += [(cluster, each) for each in below.get(inner.id, ())]
     if made < len(groups):
         raise ValueError("a group lies in itself, or in none that is there")
 

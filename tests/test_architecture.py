@@ -29,6 +29,7 @@ LAYERS = [
         "gitdags.checkout",
         "gitdags.export",
         "gitdags.archive",
+        "gitdags.annotate",
         "gitdags.depot",
     },
     {"gitdags.mirror"},
@@ -44,7 +45,7 @@ LAYERS = [
         "gitdags.layout",
         "gitdags.labels",
     },
-    {"gitdags.history", "gitdags.registry", "gitdags.timeline"},
+    {"gitdags.history", "gitdags.registry", "gitdags.timeline", "gitdags.hooks"},
     {
         "gitdags.comparison",
         "gitdags.attribution",
@@ -52,9 +53,9 @@ LAYERS = [
         "gitdags.settlement",
         "gitdags.suspects",
     },
-    {"gitdags.run_catalog"},
+    {"gitdags.run_catalog", "gitdags.browse_catalog"},
     {"gitdags.catalog"},
-    {"gitdags.check", "gitdags.doctor", "gitdags.wire"},
+    {"gitdags.check", "gitdags.doctor", "gitdags.receiver", "gitdags.wire"},
     {"gitdags.web", "gitdags.airflow"},
     {"gitdags.cli"},
 ]

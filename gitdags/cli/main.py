@@ -39,6 +39,8 @@ COMMANDS = {
     "umount": "take a mount down",
     "serve": "show all of this in a browser: pages and an API",
     "token": "make, list and revoke the tokens that open a server",
+    "hooks": "install, remove or check the Git hooks that record which refs moved",
+    "deploys": "list the recorded moves of refs, newest first",
     "db": "show or upgrade the schema of the store",
     "doctor": "look for faults: in the installation, the store, the repositories",
     "config": "list the settings, their values and where each comes from",
