@@ -19,7 +19,6 @@ from gitdags.config import Settings
 from gitdags.errors import GitdagsError
 from gitdags.serialize.environment import default_python, probe
 
-
 _SPOOL_AGE = 300.0
 """Seconds after which a stamp should long have been drained."""
 
