@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import difflib
 import functools
+import itertools
 import json
+import os
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -29,23 +31,27 @@ from gitdags.errors import GitdagsError, quoted, shown
 from gitdags.git import display
 from gitdags.history import History, IndexReport, Progress
 from gitdags.model import (
+    MODE_LINK,
     Blamed,
     Commit,
+    CommitChanges,
     Comparison,
-    Deployment,
+    FolderEntry,
     Json,
     ListedDag,
     Listing,
     Log,
-    Move,
     ParseFailure,
     Ref,
     RegisteredRepository,
     Resolved,
     ShownDocument,
     StoredEnvironment,
+    Token,
+    Version,
 )
 from gitdags.registry import Registry
+from gitdags.run_catalog import RunCatalog
 from gitdags.serialize.pool import NoAirflow
 from gitdags.store import Store
 from gitdags.timeline import Timeline
@@ -78,7 +84,7 @@ class UpdatedRecently(GitdagsError):
     http_status = 429
 
 
-class Catalog:
+class Catalog(RunCatalog):
     """All repositories of one store. A context manager: leaving it closes the store."""
 
     def __init__(self, settings: config.Settings | None = None) -> None:
@@ -86,6 +92,7 @@ class Catalog:
         self._store = Store(self._settings.database)
         self.registry = Registry(self._store, self._settings.home)
         self._open: dict[str, git.Repository] = {}
+        self._histories: dict[RegisteredRepository, tuple[object, History]] = {}
 
     def __enter__(self) -> Catalog:
         return self
@@ -126,11 +133,12 @@ class Catalog:
 
     def settings(self, repo: RegisteredRepository) -> config.Settings:
         """The settings in force for a repository: its default branch's tip may set some."""
-        opened = self.opened(repo)
-        branch = opened.default_branch()
-        tip = opened.ref(branch) if branch else None
+        return self.history(repo).settings
+
+    def _settings_at(self, repo: RegisteredRepository, tip: str | None) -> config.Settings:
         if tip is None:
             return self._settings
+        opened = self.opened(repo)
         entry = opened.find(opened.commit(tip).tree, b"pyproject.toml")
         if entry is None or not entry.is_file:
             return self._settings
@@ -149,33 +157,25 @@ class Catalog:
         sha = rev.commit if isinstance(rev, Resolved) else self.resolve(repo, rev).commit
         return self.opened(repo).commit(sha)
 
-    # ── deployments ───────────────────────────────────────────────────────────────────────
-
-    def record(self, moves: Sequence[Deployment]) -> list[Deployment]:
-        """Note moves of refs; those that were not known yet. One move reported twice is one."""
-        return self._store.deployments.add(moves)
-
-    def deployments(
-        self,
-        repo: RegisteredRepository | None = None,
-        ref: str | None = None,
-        *,
-        limit: int | None = None,
-        before: datetime | None = None,
-    ) -> list[Deployment]:
-        """Recorded moves of refs (full names), newest first."""
-        name = None if repo is None else repo.name
-        return self._store.deployments.newest(name, ref, limit=limit, before=before)
-
-    def moves(self, repo: RegisteredRepository, ref: str) -> list[Move]:
-        """From when on a ref (full name) stood where, as far as deployments tell; oldest first."""
-        return self._store.deployments.moves(repo.name, ref)
-
     # ── indexing ──────────────────────────────────────────────────────────────────────────
 
     def history(self, repo: RegisteredRepository) -> History:
-        """What parses commits of a repository into the store."""
-        return History(self.opened(repo), repo, self._store, self.settings(repo))
+        """What parses commits of a repository into the store; made anew when its settings may differ."""
+        opened = self.opened(repo)
+        branch = opened.default_branch()
+        tip = opened.ref(branch) if branch else None
+        state = tip, _changed(repo.env_file)
+        known = self._histories.get(repo)
+        if known is None or known[0] != state:
+            made = History(opened, repo, self._store, self._settings_at(repo, tip))
+            known = self._histories[repo] = (state, made)
+        return known[1]
+
+    def is_indexed(self, repo: RegisteredRepository, rev: Revision) -> bool:
+        """Whether the store has a commit as the settings in force ask for it."""
+        commit = self.commit(repo, rev)
+        history = self.history(repo)
+        return any(map(history.fits, self._store.environments_of(repo, commit.sha)))
 
     def index(
         self,
@@ -184,14 +184,17 @@ class Catalog:
         *,
         everything: bool = False,
         progress: Callable[[Progress], None] | None = None,
+        files: Callable[[int, int], None] | None = None,
     ) -> IndexReport:
         """Parse into the store what it lacks of a revision, a range ``A..B``, or all refs.
 
-        Raises what `resolve` and `History.index` raise, and UpdatedRecently.
+        ``files`` hears how many files of the commit in work are parsed, and of how many. Raises
+        what `resolve` and `History.index` raise, and UpdatedRecently.
         """
         opened = self.opened(repo)
         opened.require_commits()
         history = self.history(repo)
+        history.heard = files
         if everything:
             return history.index(self._all_commits(opened), progress)
         ends = git.split_range(target)
@@ -288,6 +291,17 @@ class Catalog:
             else f"gitdags ls --at {_typed(rev)}",
         )
 
+    def find_document(
+        self, repo: RegisteredRepository, dag_id: str, sha: str
+    ) -> ShownDocument | None:
+        """As `document` at a full SHA, of what is indexed; None where there is none."""
+        try:
+            commit = self.opened(repo).commit(sha)
+            resolved = Resolved(sha, commit.sha, "object")
+            return self.document(repo, dag_id, resolved, parse=False)
+        except (NoSuchDag, NotIndexed, git.MissingObject):
+            return None
+
     def document_text(self, dag_hash: str) -> str:
         """Exactly what was hashed: RFC 8785 text. Raises NoSuchDag for an unknown hash."""
         text = self._store.document(dag_hash)
@@ -295,10 +309,40 @@ class Catalog:
             raise NoSuchDag(f"no document has the hash {shown(dag_hash)}", hint="gitdags ls")
         return text
 
+    def document_of(self, repo: RegisteredRepository, dag_hash: str) -> str:
+        """The same, of a document that some commit of a repository holds. Raises NoSuchDag."""
+        if not self._store.holds(repo, dag_hash):
+            raise NoSuchDag(
+                f"no document of {repo.name} has the hash {shown(dag_hash)}",
+                hint=f"gitdags -r {repo.name} ls",
+            )
+        return self.document_text(dag_hash)
+
     def airflow_json(self, row: ListedDag) -> Json | None:
         """Airflow's own JSON of a listed DAG, which Airflow loads back into a DAG object."""
         text = self._store.airflow_document(row.dag_hash, row.environment or None)
         return None if text is None else json.loads(text)
+
+    def token(self, text: str) -> Token | None:
+        """The access token of that text, if it opens anything."""
+        return self._store.tokens.find(text)
+
+    def has_tokens(self) -> bool:
+        """Whether any access token opens something."""
+        return self._store.tokens.any()
+
+    def index_lag(self, repo: RegisteredRepository) -> int:
+        """Commits of the default branch past the newest indexed one, along first parents."""
+        opened = self.opened(repo)
+        branch = opened.default_branch()
+        tip = opened.ref(branch) if branch else None
+        if tip is None:
+            return 0
+        indexed = self._store.indexed(repo)
+        return sum(
+            1
+            for _ in itertools.takewhile(lambda c: c.sha not in indexed, opened.first_parents(tip))
+        )
 
     def files_read(self, row: ListedDag) -> list[tuple[str, str]]:
         """(path, blob id) of every repository file that was read when a DAG was parsed."""
@@ -315,6 +359,31 @@ class Catalog:
                 hint=f"git ls-tree -r --name-only {commit.sha[:12]}",
             )
         return opened.blob(found[1].oid)
+
+    def folder(
+        self, repo: RegisteredRepository, path: str, rev: Revision = "HEAD"
+    ) -> list[FolderEntry]:
+        """What a folder holds at a commit, folders first; links on the way are followed.
+
+        Raises NoSuchFile.
+        """
+        opened = self.opened(repo)
+        commit = self.commit(repo, rev)
+        found = opened.follow(commit.tree, path.encode("utf-8", "surrogateescape"))
+        if found is None or not found[1].is_tree:
+            raise NoSuchFile(
+                f"there is no folder {quoted(path)} at {commit.sha[:12]}",
+                hint=f"git ls-tree {commit.sha[:12]}",
+            )
+        entries = [
+            FolderEntry(
+                name,
+                entry,
+                opened.size(entry.oid) if entry.is_file or entry.mode == MODE_LINK else None,
+            )
+            for name, entry in opened.tree(found[1].oid).items()
+        ]
+        return sorted(entries, key=lambda e: (not e.entry.is_tree, e.name))
 
     def export(
         self, repo: RegisteredRepository, rev: Revision, folder: Path
@@ -362,6 +431,23 @@ class Catalog:
             )
         return found
 
+    def changes(
+        self, repo: RegisteredRepository, rev: Revision, *, limit: int, dag_id: str | None = None
+    ) -> tuple[list[CommitChanges], str | None]:
+        """(``limit`` commits along first parents and what each changed, the commit to go on from).
+
+        With ``dag_id`` only the commits that changed it. Raises NoSuchDag for one never seen.
+        """
+        start = self.commit(repo, rev).sha
+        if dag_id is None:
+            return self.timeline(repo).window(start, limit)
+        found = self.log(repo, dag_id, start, limit=limit + 1).versions
+        by_commit: dict[str, list[Version]] = {}
+        for version in found:
+            by_commit.setdefault(version.commit.sha, []).append(version)
+        each = [CommitChanges(v[0].commit, True, tuple(v)) for v in by_commit.values()]
+        return each[:limit], each[limit].commit.sha if len(each) > limit else None
+
     def blame(self, repo: RegisteredRepository, dag_id: str, rev: str = "HEAD") -> list[Blamed]:
         """The commit that brought each task and edge of a DAG; raises NoSuchDag.
 
@@ -401,6 +487,15 @@ class Catalog:
         moved = functools.partial(timeline.moved, a, b)
         comparer = Comparer(timeline.json, self._store.code, moved, last_good)
         return comparer.compare(left, right, dag_id, notes)
+
+    def find_comparison(
+        self, repo: RegisteredRepository, old: str, new: str, dag_id: str
+    ) -> Comparison | None:
+        """As `compare` of one DAG at two full SHAs, of what is indexed; None where there is none."""
+        try:
+            return self.compare(repo, old, new, dag_id, parse=False)
+        except (NoSuchDag, NotIndexed):
+            return None
 
     def counts(self) -> dict[str, int]:
         """How many repositories, documents, manifests and snapshots the store holds."""
@@ -478,6 +573,15 @@ class Catalog:
             f"{shown(a[1])} and {shown(b[1])} were never parsed in the same environment",
             hint=f"gitdags index {shown(a[1])} && gitdags index {shown(b[1])}",
         )
+
+
+def _changed(file: str | None) -> tuple[int, int, int] | None:
+    """What of a file is another when its content is."""
+    try:
+        info = os.stat(file or "")
+    except OSError:
+        return None
+    return info.st_ino, info.st_size, info.st_mtime_ns
 
 
 def _typed(rev: Revision) -> str:

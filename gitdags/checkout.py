@@ -120,7 +120,7 @@ class Checkout:
     def _write(self, path: bytes, entry: Entry) -> None:
         full = os.path.join(self._root, path)
         data = b"" if entry.mode == MODE_SUBMODULE else self._repo.blob(entry.oid)
-        if not _fits(path) or (entry.mode == MODE_LINK and not _can_be_target(data)):
+        if not fits(path) or (entry.mode == MODE_LINK and not can_be_target(data)):
             self.skipped.add(path)
             return
         os.makedirs(os.path.dirname(full), exist_ok=True)
@@ -136,12 +136,12 @@ class Checkout:
             file.write(data)
 
 
-def _fits(path: bytes) -> bool:
+def fits(path: bytes) -> bool:
     """Whether a path can be made: NAME_MAX for each part; PATH_MAX with room for where it lies."""
     return len(path) < 3_500 and all(len(name) <= 255 for name in path.split(b"/"))
 
 
-def _can_be_target(data: bytes) -> bool:
+def can_be_target(data: bytes) -> bool:
     return 0 < len(data) < 4_096 and b"\0" not in data
 
 

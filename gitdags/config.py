@@ -107,6 +107,8 @@ class Setting:
     help: str
     parse: Callable[[str], Any] = str
     project: bool = False
+    secret: bool = False
+    """whether `gitdags config` says only that it is set"""
 
     @property
     def env(self) -> str:
@@ -153,7 +155,19 @@ SETTINGS: tuple[Setting, ...] = (
         "json_library", "orjson", "what writes JSON that is shown", _one_of("orjson", "json")
     ),
     Setting("spool", "", "folder of stamps not yet in the store; empty: spool in the data directory"),
+    Setting("rendered_runs", "30", "newest runs of a task whose rendered fields are kept", _count),
     Setting("airflow_name", "default", "name of this Airflow installation in stamps"),
+    Setting(
+        "listener",
+        "auto",
+        "whether the Airflow plugin stamps runs; auto: where a bundle of gitdags is configured",
+        _one_of("auto", "on", "off"),
+    ),
+    Setting("image", "", "digest of the container image that tasks run in, for their stamps"),
+    Setting("rendered", "false", "keep rendered template fields of tasks, secrets masked", _boolean),
+    Setting("web_url", "", "where these pages are served, for links from Airflow to them"),
+    Setting("stamps_url", "", "of a gitdags that takes this host's stamps; empty: drained here"),
+    Setting("token", "", "for url bundles and stamps_url; better in the environment", secret=True),
     Setting("web_memory", "64M", "pages and drawings that `serve` keeps, in bytes", _bytes),
     Setting("web_threads", "8", "requests that `serve` answers at once", _threads),
     Setting("web_hosts", "", "names, beside localhost, that a server on loopback answers to", _names),
@@ -162,6 +176,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("web_groups_header", "X-Forwarded-Groups", "header with the user's groups, by commas"),
     Setting("web_readers", "", "who may read: sales=ada @finance, *=*; empty: who may enter"),
     Setting("webhook_secret_file", "", "file with the secret that webhooks are signed with"),
+    Setting("airflow_token", "", "bearer token for Airflow's own API"),
     Setting("tree_memory", "64M", "parsed trees kept in memory, in bytes", _bytes),
     Setting("mount_trees", "24M", "parsed trees a mount keeps in memory, in bytes", _bytes),
     Setting("mount_files", "16M", "files a mount keeps while they are read, in bytes", _bytes),

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from gitdags import git, scratch
@@ -76,6 +77,8 @@ class History:
         self.python: str = settings["python"] or default_python()
         self._variables = read_env_file(Path(registered.env_file)) if registered.env_file else {}
         self._base: Environment | None = None
+        self.heard: Callable[[int, int], None] | None = None
+        """told (files parsed, files to parse) of the commit in work"""
         self._cache = settings.home / "cache" / "environments.json"
 
     @property
@@ -88,7 +91,7 @@ class History:
         folder: str = self.settings["dags_folder"] if text else ""
         return folder
 
-    @property
+    @cached_property
     def layout(self) -> str:
         """Hash of the settings that decide which files are parsed, and with what around them."""
         names = ["ignore_syntax", "safe_mode", "plugins"]
@@ -263,7 +266,11 @@ class History:
                 yield ParsedFile(name, (), (), (failure,), ())
         checkout.move(commit.tree)
         checkout.seal()
-        outcomes = list(pool.run([_request(checkout, file) for file in good]))
+        outcomes = []
+        for outcome in pool.run([_request(checkout, file) for file in good]):
+            outcomes.append(outcome)
+            if self.heard is not None:
+                self.heard(len(outcomes), len(good))
         if not checkout.intact():
             outcomes = []
             for file in good:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +14,14 @@ Json = Any
 MODE_TREE, MODE_SUBMODULE, MODE_LINK, MODE_FILE, MODE_EXECUTABLE = (
     0o040000, 0o160000, 0o120000, 0o100644, 0o100755,
 )  # fmt: skip
+
+
+_SHA = re.compile(r"[0-9a-f]{40}")
+
+
+def is_sha(text: str) -> bool:
+    """Whether the text is a full object id: 40 lower-case hex digits."""
+    return _SHA.fullmatch(text) is not None
 
 
 class Entry(NamedTuple):
@@ -232,6 +241,25 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
+class CommitChanges:
+    """A commit and the DAGs it changed."""
+
+    commit: Commit
+    indexed: bool
+    """whether the store has it; else nothing is known of what it changed"""
+    versions: tuple[Version, ...]
+
+
+class FolderEntry(NamedTuple):
+    """One entry of a folder at a commit."""
+
+    name: bytes
+    entry: Entry
+    size: int | None
+    """bytes of a file or of a link's target; None for folders and submodules"""
+
+
+@dataclass(frozen=True, slots=True)
 class DagDiff:
     """What differs between two documents of one DAG; fields map to (old, new)."""
 
@@ -297,6 +325,86 @@ class Blamed:
 
 
 @dataclass(frozen=True, slots=True)
+class PastRun:
+    """A DagRun as an Airflow's own database or API tells of it."""
+
+    dag_id: str
+    run_id: str
+    uid: str | None
+    """id of its row"""
+    state: str
+    at: datetime
+    """when it began"""
+    bundle: str | None
+    bundle_version: str | None
+    executed: Any
+    """what to ask the database for to have the serialized DAG it began with; None: it has none"""
+
+
+class Imported(NamedTuple):
+    """What an import of past runs came to, in counts."""
+
+    runs: int = 0
+    new: int = 0
+    """stamps; a run whose state changed since is one more"""
+    inferred: int = 0
+    without: int = 0
+    """runs of which no commit is known"""
+    executed: int = 0
+
+
+class Difference(NamedTuple):
+    """A place where a DAG as Airflow executed it differs from the same as gitdags parsed it."""
+
+    path: str
+    executed: Json
+    parsed: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """The DAG of a run as Airflow executed it, and where it differs from the document of its commit."""
+
+    body: Json
+    """Airflow's serialized DAG"""
+    differences: tuple[Difference, ...] | None
+    """None where the run has no document to compare with"""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A commit since the last good run that touched what a DAG reads."""
+
+    commit: Commit
+    files: tuple[str, ...]
+    """paths it touched, of those that the DAG reads before or after"""
+    change: ChangeWord | None
+    """what it did to the DAG; None: nothing one could see, or it could not be parsed"""
+    diff: DagDiff | None
+    """what it changed in the DAG, where it was good before and after"""
+
+
+@dataclass(frozen=True, slots=True)
+class Suspicion:
+    """What changed between the last successful run and a run."""
+
+    run: RunStamp
+    good: RunStamp | None
+    """None where no run of the DAG succeeded before"""
+    commit: str | None
+    """that the run, or its failing try, ran at"""
+    good_commit: str | None
+    suspects: tuple[Suspect, ...]
+    """newest first"""
+    undone: tuple[Suspect, ...]
+    """commits of the good run that history has lost since, by a force-push or a rollback"""
+    runtime: Mapping[str, tuple[str, str]]
+    """what else the two ran with, where it differs: (then, now)"""
+    commits: int
+    """commits in between, those that touched nothing of the DAG included"""
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """One thing `check` objects to."""
 
@@ -334,11 +442,11 @@ class Runtime:
 
 
 StampSource = Literal[
-    "scheduler", "worker", "path", "refresh", "deployment", "checkout", "manual", "imported"
+    "scheduler", "worker", "path", "imported", "manual", "refresh", "deployment", "checkout", "date"
 ]
 """Who says so: the run's bundle version as the scheduler has it; the worker's bundle; the commit in the
 path of the DAG file below a mount; where Airflow's bundle stood; where a recorded deployment had put
-the ref; HEAD of the checkout; a person; a past run's row in Airflow's database."""
+the ref; HEAD of the checkout; a person; a past run's row in Airflow's database; commit dates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -427,7 +535,7 @@ class RunStamp:
         words = (
             ("conflict", self.conflict),
             ("dirty", self.dirty),
-            ("inferred", self.source in ("refresh", "deployment", "checkout")),
+            ("inferred", self.source in ("refresh", "deployment", "checkout", "date")),
             ("shapeshifting", self.unstable),
             (self.doubt or "", bool(self.doubt)),
             (f"made again ({self.generation})", self.generation > 1),

@@ -14,7 +14,7 @@ import json
 import os
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,13 +111,16 @@ class Spool:
         """Forget a file of records: they are stored."""
         taken.path.unlink(missing_ok=True)
 
-    def put_aside(self, records: Iterator[Mapping[str, Any]] | list[dict[str, Any]]) -> None:
-        """Keep records of a later version where this one does not take them again."""
-        lines = b"".join(_line(record) for record in records)
-        if lines:
-            path = self.folder / f"{_ASIDE}{VERSION}"
-            with open(path, "ab", opener=lambda p, f: os.open(p, f, 0o600)) as file:
-                file.write(lines)
+    def put_aside(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Keep records of a later version where this one does not take them again. Raises OSError."""
+        self.keep(f"{_ASIDE}{VERSION}", records)
+
+    def keep(self, name: str, records: Sequence[Mapping[str, Any]]) -> None:
+        """Append records to a file of the spool that no drainer takes. Raises OSError."""
+        if records:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+            with open(os.open(self.folder / name, flags, 0o600), "ab") as file:
+                file.write(b"".join(map(_line, records)))
                 file.flush()
                 os.fdatasync(file.fileno())
 

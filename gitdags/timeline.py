@@ -17,14 +17,17 @@ from gitdags.git import Repository, display
 from gitdags.model import (
     Blamed,
     Commit,
+    CommitChanges,
     Json,
     ListedDag,
     Log,
     RegisteredRepository,
     StoredEnvironment,
+    Version,
 )
 from gitdags.store import Store
 
+_MARGIN = 30  # commits before a window that are looked at for one that is indexed
 _PART = 500  # commits asked about at once while looking for the nearest one that has something
 
 
@@ -35,6 +38,8 @@ class _Walked:
     candidates: list[versions.Candidate] = field(default_factory=list)
     rows: list[tuple[Commit, Sequence[ListedDag]]] = field(default_factory=list)
     failing: set[str] = field(default_factory=set)
+    snapshots: list[tuple[Commit, str]] = field(default_factory=list)
+    """(commit, manifest hash) of those that are indexed"""
     unindexed: int = 0
     elsewhere: int = 0
     baseline: str | None = None
@@ -76,6 +81,27 @@ class Timeline:
             walked.baseline,
         )
 
+    def window(self, start: str, limit: int) -> tuple[list[CommitChanges], str | None]:
+        """(the first ``limit`` commits along first parents, each with what it changed; the next one).
+
+        Reads no further back than it must: a commit is compared with the nearest indexed one among
+        the few before it.
+        """
+        commits = list(itertools.islice(self._repo.first_parents(start), limit + 1 + _MARGIN))
+        walked = self._walk(commits, None)
+        shown = commits[:limit]
+        settled = versions.settle(
+            [c for c in walked.candidates if c.version.commit in set(shown)],
+            self._documents,
+            self._store.codes,
+        )
+        changes: dict[str, list[Version]] = {}
+        for one in settled:
+            changes.setdefault(one.commit.sha, []).append(one)
+        indexed = {commit.sha for commit, _ in walked.snapshots}
+        found = [CommitChanges(c, c.sha in indexed, tuple(changes.get(c.sha, ()))) for c in shown]
+        return found, commits[limit].sha if len(commits) > limit else None
+
     def blame(self, start: str, dag_id: str) -> list[Blamed]:
         """Who brought each task and edge of a DAG that was seen along first parents."""
         walked = self._walk(list(self._repo.first_parents(start)), dag_id)
@@ -110,6 +136,7 @@ class Timeline:
                 continue
             walked.unindexed += pending if begun else 0
             pending, begun = 0, True
+            walked.snapshots.append((commit, manifests[commit.sha][1]))
             content = contents[manifests[commit.sha][1]]
             state, changes = versions.step(
                 None if before is None else before[0],

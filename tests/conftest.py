@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from gitdags.catalog import Catalog
 from gitdags.config import Settings
+from tests.postgres import server
 
 DATE = "2025-01-{day:02d}T12:00:00Z"
 
@@ -114,6 +116,32 @@ class Repo:
 def repo(tmp_path: Path) -> Repo:
     """An empty repository."""
     return Repo(tmp_path / "repo")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Callable[[], str]]:
+    """Makes an empty database on a PostgreSQL server of the tests' own; its SQLAlchemy URL."""
+    import psycopg
+
+    numbers = itertools.count()
+    with server() as url:
+        admin = url.replace("+psycopg", "").format(database="postgres")
+
+        def make() -> str:
+            name = f"test{next(numbers)}"
+            with psycopg.connect(admin, autocommit=True) as connection:
+                connection.execute(f"CREATE DATABASE {name}")
+            return url.format(database=name)
+
+        yield make
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty database: a test that asks for it runs on each that we support."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'home' / 'store.db'}"
+    return str(request.getfixturevalue("postgres")())
 
 
 @pytest.fixture

@@ -28,6 +28,8 @@ def run(context: Context, args: argparse.Namespace) -> int:
     for setting in SETTINGS:
         _ = settings[setting.name]  # raises, naming the place, for a value that is no good
         text, source = settings.origin(setting.name)
+        if setting.secret and text:
+            text = "***"
         found.append((setting, text, source))
     if context.json:
         context.write_json(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from gitdags import wire
 from gitdags.cli.context import Context
@@ -38,18 +38,22 @@ def run(context: Context, args: argparse.Namespace) -> int:
     else:
         for note in found.notes:
             context.note(f"note: {note}")
-        from rich.text import Text
-
-        for indent, sign, text in stat(found) if args.stat else lines(found):
-            style = _STYLES.get(sign, "")
-            prefix = f"{sign} " if sign else "  "
-            line = Text(" " * indent + prefix + shown(text, 5_000), style=style)
-            context.out.print(line, soft_wrap=True)
+        write(context, stat(found) if args.stat else lines(found))
         if not found.differs:
             context.note("no DAG differs")
         else:
             context.note(summary(found))
     return 1 if args.exit_code and found.differs else 0
+
+
+def write(context: Context, found: Iterable[Line], indent: int = 0) -> None:
+    """Print lines in the colours of their signs."""
+    from rich.text import Text
+
+    for own, sign, text in found:
+        prefix = f"{sign} " if sign else "  "
+        line = Text(" " * (indent + own) + prefix + shown(text, 5_000), style=_STYLES.get(sign, ""))
+        context.out.print(line, soft_wrap=True)
 
 
 def summary(found: Comparison) -> str:
@@ -72,7 +76,7 @@ def lines(found: Comparison) -> Iterator[Line]:
     """The comparison, DAG by DAG."""
     yield from _whole(found)
     for one in found.changed:
-        yield from _dag(one)
+        yield from dag_lines(one)
 
 
 def _whole(found: Comparison) -> Iterator[Line]:
@@ -113,10 +117,16 @@ def _structural(one: DagDiff) -> bool:
     )  # fmt: skip
 
 
-def _dag(one: DagDiff) -> Iterator[Line]:
+def dag_lines(one: DagDiff) -> Iterator[Line]:
+    """What differs in one DAG."""
     yield 0, "≈" if one.code_only else "~", one.dag_id + ("  (code only)" if one.code_only else "")
     if one.files_changed and (one.code_only or not _structural(one)):
         yield 4, "", "read: " + ", ".join(one.files_changed)
+    yield from field_lines(one)
+
+
+def field_lines(one: DagDiff) -> Iterator[Line]:
+    """What differs in a DAG's attributes, groups, tasks and edges."""
     yield from _fields(4, one.attributes)
     yield from _members("group", one.groups_added, one.groups_removed, one.groups_changed)
     yield from _members("task", one.tasks_added, one.tasks_removed, one.tasks_changed)

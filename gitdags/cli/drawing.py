@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from gitdags.cli import table
-from gitdags.cli.words import operator_name
 from gitdags.errors import shown
+from gitdags.labels import operator_name
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import ModuleType
 
 from gitdags import __version__, config
 from gitdags.cli.context import Context
@@ -28,10 +29,18 @@ COMMANDS = {
     "blame": "show which commit brought each task and edge of a DAG, and which last changed it",
     "diff": "compare the DAGs of two commits: added, removed, changed, and in what",
     "check": "check the DAGs of a commit, or of a range of commits: for CI",
+    "runs": "list the runs that were stamped, and the commits they ran at",
+    "stamp": "say by hand which commit a run ran at",
+    "import-runs": "stamp the runs that an Airflow had before gitdags was there",
+    "suspects": "show what changed since the last good run of a DAG",
+    "drain": "take the stamps that Airflow's processes left in the spool into the store",
     "export": "write the files of a commit to a new folder, for hosts without FUSE",
     "mount": "show every ref of every registered repository as a folder, read-only",
     "umount": "take a mount down",
+    "serve": "show all of this in a browser: pages and an API",
     "token": "make, list and revoke the tokens that open a server",
+    "hooks": "install, remove or check the Git hooks that record which refs moved",
+    "deploys": "list the recorded moves of refs, newest first",
     "db": "show or upgrade the schema of the store",
     "doctor": "look for faults: in the installation, the store, the repositories",
     "config": "list the settings, their values and where each comes from",
@@ -61,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             args.json,
             -1 if args.quiet else args.verbose,
         )
-        module = importlib.import_module(f"gitdags.cli.{args.command}")
+        module = _module(args.command)
         try:
             code: int = module.run(context, args)
             sys.stdout.flush()
@@ -100,8 +109,12 @@ def parser(words: Sequence[str] = ()) -> argparse.ArgumentParser:
             name, help=help, description=sentence, parents=[_shared(top=False)]
         )
         if called is None or name in words:
-            importlib.import_module(f"gitdags.cli.{name}").configure(own)
+            _module(name).configure(own)
     return top
+
+
+def _module(command: str) -> ModuleType:
+    return importlib.import_module("gitdags.cli." + command.replace("-", "_"))
 
 
 def _shared(*, top: bool) -> argparse.ArgumentParser:

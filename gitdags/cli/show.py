@@ -10,18 +10,44 @@ from typing import Any
 from gitdags import wire
 from gitdags.cli import drawing, table
 from gitdags.cli.context import Context
-from gitdags.cli.words import add_dag, add_no_parse, add_revision, count, operator_name
-from gitdags.errors import UsageError, shown
-from gitdags.model import Json, ShownDocument
+from gitdags.cli.words import (
+    add_airflow,
+    add_dag,
+    add_no_parse,
+    add_revision,
+    count,
+    drained,
+)
+from gitdags.errors import GitdagsError, UsageError, shown
+from gitdags.labels import operator_name
+from gitdags.model import Json, RegisteredRepository, ShownDocument
+
+
+class RunWithoutCommit(GitdagsError):
+    """A run of which no commit is known."""
+
+    http_status = 404
+
+
+class NotKept(GitdagsError):
+    """What a run executed was not kept."""
+
+    http_status = 404
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Its words."""
     add_dag(parser)
-    add_revision(parser, "--at", "the commit; default: HEAD", default="HEAD")
+    when = parser.add_mutually_exclusive_group()
+    add_revision(when, "--at", "the commit; default: HEAD", default="HEAD")
+    when.add_argument("--run", metavar="RUN", help="the commit that a run began with")
+    add_airflow(parser)
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--code", action="store_true", help="the DAG's file at that commit")
     how.add_argument("--graph", action="store_true", help="a drawing of tasks and edges")
+    how.add_argument(
+        "--executed", action="store_true", help="with --run: Airflow's own JSON, and how it differs"
+    )
     add_no_parse(parser)
 
 
@@ -31,8 +57,12 @@ def run(context: Context, args: argparse.Namespace) -> int:
         raise UsageError(
             "--json gives the document, neither code nor drawing", hint="gitdags show -h"
         )
-    repo = context.repository
-    resolved = context.catalog.resolve(repo, args.at)
+    if args.executed and args.run is None:
+        raise UsageError("--executed is of a run", hint=f"gitdags runs {shown(args.dag)}")
+    if args.executed:
+        return _executed(context, args)
+    repo, rev = _meant(context, args)
+    resolved = context.catalog.resolve(repo, rev)
     for warning in resolved.warnings:
         context.note(f"warning: {warning}")
     shown_document = context.catalog.document(repo, args.dag, resolved, parse=not args.no_parse)
@@ -51,6 +81,48 @@ def run(context: Context, args: argparse.Namespace) -> int:
         context.write_json(wire.document(shown_document, context.catalog.settings(repo)))
     else:
         _summary(context, shown_document)
+    return 0
+
+
+def _meant(context: Context, args: argparse.Namespace) -> tuple[RegisteredRepository, str]:
+    """The repository and revision asked for, or that a run began with.
+
+    Raises NoSuchRun, AmbiguousRun or RunWithoutCommit.
+    """
+    if args.run is None:
+        return context.repository, args.at
+    drained(context)
+    found = context.catalog.run(args.dag, args.run, args.airflow)
+    if found.commit is None:
+        raise RunWithoutCommit(
+            f"nobody has said which commit {shown(args.run)} ran at",
+            hint=f"gitdags stamp {shown(args.dag)} {shown(args.run)} --at REV",
+        )
+    if found.repo is None or context.repository_name is not None:
+        return context.repository, found.commit
+    return context.catalog.repository(found.repo), found.commit
+
+
+def _executed(context: Context, args: argparse.Namespace) -> int:
+    """The DAG as Airflow executed it on stdout; on stderr where it differs from the document."""
+    found = context.catalog.executed(context.catalog.run(args.dag, args.run, args.airflow))
+    if found is None:
+        raise NotKept(
+            f"the DAG that {shown(args.run)} executed was not kept",
+            hint="gitdags import-runs --airflow-db URL",
+        )
+    if context.json:
+        context.write_json(wire.executed(found))
+        return 0
+    context.write_text(json.dumps(found.body, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+    if found.differences is None:
+        context.note("the run has no document to compare with: gitdags drain")
+    for path, executed, parsed in found.differences or ():
+        context.note(
+            f"~ {path}: executed {shown(_brief(executed), 60)}, parsed {shown(_brief(parsed), 60)}"
+        )
+    if found.differences == ():
+        context.note("as executed is as parsed")
     return 0
 
 

@@ -18,6 +18,10 @@ CHANGE_STYLES = {
     "added": "green", "removed": "red", "failed": "bold red", "fixed": "green",
     "structure": "yellow", "code": "cyan", "moved": "blue",
 }  # fmt: skip
+STATE_STYLES = {
+    "success": "green", "failed": "red", "running": "cyan", "queued": "dim", "skipped": "dim",
+    "upstream_failed": "red",
+}  # fmt: skip
 SIGNS = {
     "added": "+", "removed": "-", "failed": "!", "fixed": "✓",
     "structure": "~", "code": "≈", "moved": "→",

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 from gitdags.cli import complete
 
+if TYPE_CHECKING:
+    from gitdags.cli.context import Context
 
-def add_revision(parser: argparse.ArgumentParser, name: str, help: str, **options: object) -> None:
+
+def add_revision(
+    parser: argparse._ActionsContainer, name: str, help: str, **options: object
+) -> None:
     """An argument that takes any revision."""
     argument = parser.add_argument(name, metavar="REV", help=help, **options)  # type: ignore[arg-type]  # argparse's own options
     argument.completer = complete.revisions  # type: ignore[attr-defined]  # read by argcomplete
@@ -29,6 +35,19 @@ def add_no_parse(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_airflow(parser: argparse.ArgumentParser) -> None:
+    """``--airflow``: which installation."""
+    parser.add_argument(
+        "--airflow", metavar="NAME", help="the installation of Airflow (setting airflow_name)"
+    )
+
+
+def drained(context: Context) -> None:
+    """Takes in what waits in the spool, so that the answer has it; a store in trouble says so itself."""
+    if context.catalog.spool.waiting()[0]:
+        context.catalog.drain()
+
+
 def count(number: int, noun: str, plural: str = "") -> str:
     """``1 commit``, ``1,204 commits``."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
@@ -39,9 +58,6 @@ def day(when: datetime) -> str:
     return f"{when:%Y-%m-%d}"
 
 
-def operator_name(operator: str) -> str:
-    """An operator as its author wrote it: TaskFlow's classes as the decorators they are behind."""
-    if operator.startswith("_") and operator.endswith("DecoratedOperator"):
-        kind = operator[1:].removesuffix("DecoratedOperator")
-        return "@task" if kind == "Python" else f"@task ({kind})"
-    return operator
+def moment(when: datetime) -> str:
+    """A time to the second, UTC, for people."""
+    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%S}"

@@ -17,10 +17,10 @@ from gitdags.git.repository import (
     UnsupportedRepository,
     discover,
     display,
-    is_sha,
     limit_memory,
 )
 from gitdags.git.revision import BadRevision, parse_instant, resolve, split_range
+from gitdags.model import is_sha
 
 __all__ = [
     "OURS",

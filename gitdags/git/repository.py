@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import re
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +21,6 @@ from gitdags.model import Change, Commit, Entry, Ref
 # `git fsck` is the tool that verifies a repository.
 pygit2.option(Option.ENABLE_STRICT_HASH_VERIFICATION, False)
 
-_SHA = re.compile(r"[0-9a-f]{40}")
 _EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"  # git knows it without an object
 MIN_ABBREVIATION = 4  # git's own limit
 OURS = "refs/gitdags/"
@@ -67,11 +65,6 @@ class TreeTooLarge(GitdagsError):
 def display(path: bytes) -> str:
     """A path as text: UTF-8, with other bytes as ``\\xNN``."""
     return path.decode("utf-8", "backslashreplace")
-
-
-def is_sha(text: str) -> bool:
-    """Whether the text is a full object id: 40 lower-case hex digits."""
-    return _SHA.fullmatch(text) is not None
 
 
 def discover(start: Path) -> Path | None:
@@ -124,15 +117,8 @@ class Repository:
         For folders of refs: 60,000 packed refs cost one pass, and no object is read but tags.
         Raises NoSuchRepository where the refs cannot be read.
         """
-        try:
-            references = list(self._git.references.iterator())
-        except (pygit2.GitError, OSError) as error:
-            raise NoSuchRepository(
-                f"the refs of {shown(str(self.path))} cannot be read: {shown(str(error))}",
-                hint=f"git -C {self.path} for-each-ref",
-            ) from None
         found = []
-        for reference in references:
+        for reference in self._references():
             target = reference.target
             if isinstance(target, str):  # symbolic
                 if self.ref(target) is not None:
@@ -140,6 +126,30 @@ class Repository:
             elif self._leads_to_commit(str(target)):
                 found.append(bytes(reference.raw_name))
         return found
+
+    def ref_targets(self) -> dict[str, str]:
+        """Full name -> id of the object a ref points at, a tag object where it is one.
+
+        Symbolic refs are left out, and what `refs` leaves out by name. Raises NoSuchRepository.
+        """
+        found = {}
+        for reference in self._references():
+            try:
+                name = reference.raw_name.decode()
+            except UnicodeDecodeError:
+                continue
+            if not name.startswith(OURS) and not isinstance(reference.target, str):
+                found[name] = str(reference.target)
+        return found
+
+    def _references(self) -> list[Any]:
+        try:
+            return list(self._git.references.iterator())
+        except (pygit2.GitError, OSError) as error:
+            raise NoSuchRepository(
+                f"the refs of {shown(str(self.path))} cannot be read: {shown(str(error))}",
+                hint=f"git -C {self.path} for-each-ref",
+            ) from None
 
     def _leads_to_commit(self, oid: str) -> bool:
         try:
@@ -307,6 +317,30 @@ class Repository:
                 )
             raise _missing(parent, "commit")
         return parent
+
+    def touched(self, commit: Commit) -> list[Change]:
+        """What a commit itself changed: against its parent, or for a merge against every one.
+
+        Of a merge that is what git calls a combined diff: only what was settled in the merge.
+        """
+        known = [parent for parent in commit.parents if self.has(parent)]
+        trees: list[str | None] = [self.commit(parent).tree for parent in known]
+        changes = [self.diff(tree, commit.tree) for tree in trees or [None]]
+        common = set.intersection(*({change.path for change in part} for part in changes))
+        return [change for change in changes[0] if change.path in common]
+
+    def has(self, sha: str) -> bool:
+        """Whether the object with this full id is here."""
+        return pygit2.Oid(hex=sha) in self._odb
+
+    def is_dirty(self) -> bool:
+        """Whether the working clone has changes or files that no commit has; ignored ones aside."""
+        if self.work_tree is None:
+            return False
+        try:
+            return bool(self._git.status(untracked_files="normal", ignored=False))
+        except (pygit2.GitError, OSError):
+            return False  # somebody is changing it just now
 
     def is_ancestor(self, older: str, newer: str) -> bool:
         """Whether ``older`` is ``newer`` or reachable from it."""

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 
 from gitdags.errors import GitdagsError, quoted, shown
-from gitdags.git.repository import MIN_ABBREVIATION, Repository, ShallowHistory, is_sha
-from gitdags.model import Move, Resolved
+from gitdags.git.repository import MIN_ABBREVIATION, Repository, ShallowHistory
+from gitdags.model import Move, Resolved, is_sha
 
 MAX_LENGTH = 1_024
 """Characters of a revision; git refuses ref names past about 250 a component."""

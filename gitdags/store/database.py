@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Table
+from sqlalchemy import Connection, Engine, Table, text
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.exc import DBAPIError
@@ -21,6 +22,8 @@ from gitdags.store.engine import (
     revision_of,
     unavailable,
 )
+
+T = TypeVar("T")
 
 _CHUNK = 500  # values in one IN (...); SQLite's oldest limit on variables is 999
 
@@ -106,18 +109,33 @@ class Database:
             with writer.begin():
                 yield writer
 
+    def insert(self, table: Table) -> Any:
+        """An INSERT that can say what to do on conflict, in the database's own dialect."""
+        postgresql = self._engine.dialect.name == "postgresql"
+        return postgresql_insert(table) if postgresql else sqlite_insert(table)
+
     def add(self, db: Connection, table: Table, new: Sequence[dict[str, Any]]) -> int:
         """Insert the rows that are not there yet; how many those were."""
         if not new:
             return 0
-        make = postgresql_insert if self._engine.dialect.name == "postgresql" else sqlite_insert
-        statement = make(table).on_conflict_do_nothing()
-        # One statement a row where the count matters: executemany reports none.
-        return sum(db.execute(statement, row).rowcount for row in new)
+        key = next(iter(table.primary_key))
+        # What RETURNING gives back is counted: drivers report no number for several rows.
+        statement = self.insert(table).on_conflict_do_nothing().returning(key)
+        return len(db.execute(statement, list(new)).all())
+
+    @staticmethod
+    def take_turns(db: Connection, what: str) -> None:
+        """Wait until no other transaction is at the same thing, to the end of this one.
+
+        For what is made of rows that another writer may be adding to. SQLite has one writer anyway.
+        """
+        if db.dialect.name == "postgresql":
+            key = int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], signed=True)
+            db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
 
 
-def chunks(values: Iterable[str]) -> Iterator[list[str]]:
+def chunks(values: Iterable[T], size: int = _CHUNK) -> Iterator[list[T]]:
     """The values in lists short enough for one IN (...)."""
     items = list(values)
-    for at in range(0, len(items), _CHUNK):
-        yield items[at : at + _CHUNK]
+    for at in range(0, len(items), size):
+        yield items[at : at + size]

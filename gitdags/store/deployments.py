@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, desc, func, select, text
+from sqlalchemy import Connection, desc, func, select
 
 from gitdags.model import Deployment, Move
 from gitdags.store import schema as t
@@ -31,8 +31,7 @@ class Deployments:
         """
         new = []
         with self._database.write() as db:
-            if db.dialect.name == "postgresql":  # as SQLite: one recorder at a time
-                db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+            self._database.take_turns(db, "deployments")
             for move in sorted(moves, key=lambda m: m.at):
                 if move.old != move.new and not self._seen(db, move):
                     new += [move] * self._database.add(db, t.deployments, [_row(move)])
@@ -89,9 +88,6 @@ class Deployments:
         """How many there are."""
         with self._database.read() as db:
             return db.execute(select(func.count()).select_from(t.deployments)).scalar() or 0
-
-
-_LOCK = int.from_bytes(hashlib.sha256(b"gitdags deployments").digest()[:8], signed=True)
 
 
 def _row(move: Deployment) -> dict[str, Any]:

@@ -20,16 +20,22 @@ from gitdags.store import rows
 from gitdags.store import schema as t
 from gitdags.store.database import Database, chunks
 from gitdags.store.deployments import Deployments
+from gitdags.store.evidence import Evidence
 from gitdags.store.rows import Snapshot
+from gitdags.store.runs import Runs
+from gitdags.store.stamps import Stamps
 from gitdags.store.tokens import Tokens
 
 
 class Store(Database):
-    """Repositories, and what their commits hold; deployments beside them."""
+    """Repositories, and what their commits hold; deployments and runs beside them."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
         self.deployments = Deployments(self)
+        self.stamps = Stamps(self)
+        self.runs = Runs(self)
+        self.evidence = Evidence(self)
         self.tokens = Tokens(self)
 
     # ── repositories ──────────────────────────────────────────────────────────────────────
@@ -260,6 +266,18 @@ class Store(Database):
     def document(self, dag_hash: str) -> str | None:
         """The canonical text stored under a hash."""
         return self.documents([dag_hash]).get(dag_hash)
+
+    def holds(self, repo: RegisteredRepository, dag_hash: str) -> bool:
+        """Whether some commit of a repository has the document."""
+        d, s = t.manifest_dags, t.snapshots
+        query = (
+            select(d.c.dag_hash)
+            .join(s, s.c.manifest_hash == d.c.manifest_hash)
+            .where(d.c.dag_hash == dag_hash, s.c.repository_id == repo.id)
+            .limit(1)
+        )
+        with self.read() as db:
+            return db.execute(query).first() is not None
 
     def documents(self, hashes: Iterable[str]) -> dict[str, str]:
         """hash -> canonical text, for the hashes that are there."""

@@ -247,3 +247,13 @@ def _token_of(header: str) -> str:
         except (binascii.Error, UnicodeDecodeError):
             return ""
     return ""
+
+
+def refuse_open(access: Access, tokens: bool, host: str) -> None:
+    """Raises OpenToAll where others would reach the server, and nothing tells who of them may read."""
+    if access.local or access.free or tokens or access.proxies:
+        return
+    raise OpenToAll(
+        f"{host} is reached by others, and nobody has a token: make one, or say --no-auth",
+        hint="gitdags token create --scope read",
+    )

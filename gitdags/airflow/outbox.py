@@ -1,0 +1,115 @@
+"""Where the listener leaves its records: the spool, at once; another gitdags, by and by.
+
+Never raises and never waits for anything but the local disk. A disk that refuses is said once, and
+once more when it takes records again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from gitdags.airflow.remote import Remote, Unreachable
+from gitdags.errors import shown
+from gitdags.spool import Spool
+
+log = logging.getLogger("gitdags.listener")
+
+SYNC_SECONDS = 0.1
+"""How long a record of the scheduler's may be only in the kernel's memory."""
+
+_BATCH = 500  # records a request
+
+
+class Outbox:
+    """Takes records for a spool. ``remote``: where they are handed on to; None: a drainer comes."""
+
+    def __init__(self, spool: Spool, remote: Remote | None = None) -> None:
+        self._spool, self._remote = spool, remote
+        self._begin()
+        os.register_at_fork(after_in_child=self._begin)
+
+    def _begin(self) -> None:
+        """No threads yet, as in a process that was just forked; what they hold is not ours."""
+        self._syncing = self._forwarding = False
+        self._more = threading.Event()
+        self._idle = threading.Event()
+        self._idle.set()
+        self._complaints: set[str] = set()
+
+    def put(self, record: Mapping[str, Any], *, sync: bool) -> None:
+        """Write a record. ``sync``: it is on the disk when this returns; else within SYNC_SECONDS."""
+        try:
+            self._spool.append(record, sync=sync)
+        except OSError as error:
+            self._complain(
+                "spool",
+                f"runs are not stamped: cannot write {error.filename or self._spool.folder}: "
+                f"{error.strerror} (said once; the next will be said to be written)",
+            )
+            return
+        self._mended("spool", "runs are stamped again")
+        if not sync and not self._syncing:
+            self._syncing = True
+            self._start(self._sync)
+        if self._remote is not None:
+            self._more.set()
+            if not self._forwarding:
+                self._forwarding = True
+                self._idle.clear()
+                self._start(self._forward)
+
+    def settle(self, seconds: float) -> None:
+        """Wait until everything is handed on, for so long at most: this process is about to end."""
+        self._idle.wait(seconds)
+
+    def _start(self, what: Any) -> None:
+        try:
+            threading.Thread(target=what, name="gitdags-outbox", daemon=True).start()
+        except RuntimeError:  # no more threads, or the interpreter is ending
+            what()
+
+    def _sync(self) -> None:
+        time.sleep(SYNC_SECONDS)
+        self._syncing = False  # before the sync: a record that comes now starts another
+        try:
+            self._spool.sync()
+        except OSError as error:
+            self._complain("sync", f"stamps may be lost in a power cut: {error.strerror}")
+
+    def _forward(self) -> None:
+        """Hand on what the spool has until nothing comes any more; what fails stays in it."""
+        try:
+            while self._more.is_set():
+                self._more.clear()
+                self._forward_all()
+        finally:
+            self._forwarding = False
+            self._idle.set()
+
+    def _forward_all(self) -> None:
+        assert self._remote is not None
+        try:
+            for taken in self._spool.take():
+                for at in range(0, len(taken.records), _BATCH):
+                    self._remote.post(taken.records[at : at + _BATCH])
+                self._spool.done(taken)
+            self._mended("remote", f"stamps reach {self._remote.url} again")
+        except Unreachable as error:
+            self._complain("remote", f"stamps stay in {self._spool.folder}: {error.message}")
+        except OSError as error:
+            self._complain("remote", f"stamps stay in the spool: {error.strerror}")
+
+    def _complain(self, what: str, text: str) -> None:
+        if what not in self._complaints:
+            self._complaints.add(what)
+            log.error("gitdags: %s", shown(text, 400))
+
+    def _mended(self, what: str, text: str) -> None:
+        if what in self._complaints:
+            self._complaints.discard(what)
+            log.info("gitdags: %s", text)

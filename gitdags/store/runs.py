@@ -1,0 +1,228 @@
+"""Runs and their tries: which there are, and which document each has."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Select, and_, func, or_, select, update
+
+from gitdags.model import RunStamp, Try
+from gitdags.store import run_rows
+from gitdags.store import schema as t
+from gitdags.store.database import Database, chunks
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What was found out about the runs of one DAG at one commit."""
+
+    repo: str | None
+    commit: str | None
+    dag_id: str
+    dag_hash: str | None
+    code_hash: str | None
+    doubt: str | None
+    unstable: bool = False
+
+
+class Runs:
+    """The runs of every installation of Airflow."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    # ── reading ───────────────────────────────────────────────────────────────────────────
+
+    def newest(
+        self,
+        *,
+        airflow: str | None = None,
+        dag_id: str | None = None,
+        commit: str | None = None,
+        repo: str | None = None,
+        limit: int | None = None,
+        before: tuple[datetime, int] | None = None,
+        tries: bool = True,
+    ) -> list[RunStamp]:
+        """Runs, newest first, with their tries. ``commit``: that it, or one of its tries, ran at.
+
+        ``before`` is the (stamped_at, id) of the last run of the page before.
+        """
+        r = t.runs
+        query = select(r).order_by(r.c.stamped_at.desc(), r.c.id.desc())
+        if airflow is not None:
+            query = query.where(r.c.airflow == airflow)
+        if dag_id is not None:
+            query = query.where(r.c.dag_id == dag_id)
+        if repo is not None:
+            query = query.where(or_(r.c.repo == repo, r.c.repo.is_(None)))
+        if before is not None:
+            at, number = before
+            query = query.where(
+                or_(r.c.stamped_at < at, and_(r.c.stamped_at == at, r.c.id < number))
+            )
+        with self._database.read() as db:
+            found = self._at(db, query, commit, limit)
+            return self._with_tries(db, found) if tries else found
+
+    @staticmethod
+    def _at(
+        db: Connection, query: Select[Any], commit: str | None, limit: int | None
+    ) -> list[RunStamp]:
+        """The runs of a query: all, or those that a commit was run by."""
+        r, y = t.runs, t.tries
+        if commit is None:
+            return [run_rows.run(row) for row in db.execute(query.limit(limit))]
+        # Two queries, each along an index of its own, where one with OR would walk the table.
+        began = query.where(r.c.commit == commit).limit(limit)
+        later = select(y.c.run).where(y.c.commit == commit).distinct()
+        elsewhere = query.where(r.c.id.in_(later), r.c.commit.is_distinct_from(commit)).limit(limit)
+        rows = [*db.execute(began), *db.execute(elsewhere)]
+        rows.sort(key=lambda row: (row.stamped_at, row.id), reverse=True)
+        return [run_rows.run(row) for row in rows[:limit]]
+
+    def _with_tries(self, db: Connection, runs: Sequence[RunStamp]) -> list[RunStamp]:
+        y, x = t.tries, t.runtimes
+        found: dict[int, list[Try]] = {run.id: [] for run in runs}
+        for chunk in chunks(found):
+            query = (
+                select(y, x.c.airflow, x.c.python, x.c.image, x.c.packages)
+                .join(x, x.c.id == y.c.runtime_id)
+                .where(y.c.run.in_(chunk))
+                .order_by(y.c.run, y.c.stamped_at, y.c.task_id, y.c.map_index, y.c.try_number)
+            )
+            for row in db.execute(query):
+                found[row.run].append(run_rows.a_try(row))
+        return [dataclasses.replace(run, tries=tuple(found[run.id])) for run in runs]
+
+    def find(self, dag_id: str | None, run_id: str, airflow: str | None = None) -> list[RunStamp]:
+        """The runs of that id, newest generation first: one per installation and generation."""
+        r = t.runs
+        query = select(r).where(r.c.run_id == run_id)
+        if dag_id is not None:
+            query = query.where(r.c.dag_id == dag_id)
+        if airflow is not None:
+            query = query.where(r.c.airflow == airflow)
+        with self._database.read() as db:
+            rows = db.execute(query.order_by(r.c.airflow, r.c.dag_id, r.c.generation.desc()))
+            return self._with_tries(db, [run_rows.run(row) for row in rows])
+
+    def last_success(self, run: RunStamp) -> RunStamp | None:
+        """The newest successful run of the same DAG and installation that began before this one."""
+        r = t.runs
+        query = (
+            select(r)
+            .where(
+                r.c.airflow == run.airflow,
+                r.c.dag_id == run.dag_id,
+                r.c.state == "success",
+                r.c.commit.is_not(None),
+                or_(
+                    r.c.stamped_at < run.stamped_at,
+                    and_(r.c.stamped_at == run.stamped_at, r.c.id < run.id),
+                ),
+            )
+            .order_by(r.c.stamped_at.desc(), r.c.id.desc())
+            .limit(1)
+        )
+        with self._database.read() as db:
+            found = [run_rows.run(row) for row in db.execute(query)]
+            return self._with_tries(db, found)[0] if found else None
+
+    def dag_ids(self) -> list[str]:
+        """Every dag_id that a run was stamped of."""
+        with self._database.read() as db:
+            return list(
+                db.execute(select(t.runs.c.dag_id).distinct().order_by(t.runs.c.dag_id)).scalars()
+            )
+
+    def counts(self) -> dict[str, int]:
+        """How many runs there are, how many of them are in doubt or conflict, how many unsettled."""
+        r = t.runs
+        with self._database.read() as db:
+
+            def number(*where: Any) -> int:
+                return db.execute(select(func.count()).select_from(r).where(*where)).scalar() or 0
+
+            return {
+                "runs": number(),
+                "conflicts": number(r.c.conflict),
+                "doubtful": number(r.c.doubt.is_not(None)),
+                "unsettled": number(r.c.dag_hash.is_(None), r.c.doubt.is_(None)),
+            }
+
+    # ── documents of runs, made in the background ─────────────────────────────────────────
+
+    def unsettled(self, limit: int | None = None) -> list[RunStamp]:
+        """Runs without a document of which it is not known why, in the order they were made."""
+        r = t.runs
+        query = select(r).where(r.c.dag_hash.is_(None), r.c.doubt.is_(None)).order_by(r.c.id)
+        with self._database.read() as db:
+            return [run_rows.run(row) for row in db.execute(query.limit(limit))]
+
+    def unsettled_tries(self, limit: int | None = None) -> list[tuple[str, Try]]:
+        """(dag_id, try) of tries that ran elsewhere than their run began, without a document."""
+        r, y, x = t.runs, t.tries, t.runtimes
+        query = (
+            select(y, r.c.dag_id, x.c.airflow, x.c.python, x.c.image, x.c.packages)
+            .join(r, r.c.id == y.c.run)
+            .join(x, x.c.id == y.c.runtime_id)
+            .where(y.c.dag_hash.is_(None), y.c.commit.is_not(None))
+            .where(y.c.commit.is_distinct_from(r.c.commit))
+            .limit(limit)
+        )
+        with self._database.read() as db:
+            return [(row.dag_id, run_rows.a_try(row)) for row in db.execute(query)]
+
+    def settle(self, found: Iterable[Settled]) -> int:
+        """Give runs and tries without one the document of their commit, or the reason; how many runs."""
+        r, y = t.runs, t.tries
+        settled = 0
+        with self._database.write() as db:
+            for one in found:
+                same = (r.c.dag_id == one.dag_id, r.c.commit.is_not_distinct_from(one.commit))
+                values: dict[str, Any] = {
+                    "dag_hash": one.dag_hash, "code_hash": one.code_hash, "doubt": one.doubt,
+                    "unstable": one.unstable,
+                }  # fmt: skip
+                if one.repo is not None:
+                    values["repo"] = one.repo
+                here = (*same, r.c.dag_hash.is_(None), r.c.doubt.is_(None))
+                settled += db.execute(update(r).where(*here).values(**values)).rowcount
+                if one.dag_hash is not None and one.commit is not None:
+                    of_dag = select(r.c.id).where(r.c.dag_id == one.dag_id)
+                    mine = (y.c.commit == one.commit, y.c.dag_hash.is_(None), y.c.run.in_(of_dag))
+                    db.execute(update(y).where(*mine).values(dag_hash=one.dag_hash))
+        return settled
+
+    def known(self, dag_id: str, commit: str) -> tuple[str, bool] | None:
+        """(dag hash, whether unstable) of a settled run of a DAG at a commit."""
+        r = t.runs
+        query = select(r.c.dag_hash, r.c.unstable).where(
+            r.c.commit == commit, r.c.dag_id == dag_id, r.c.dag_hash.is_not(None)
+        )
+        with self._database.read() as db:
+            row = db.execute(query.limit(1)).first()
+        return None if row is None else (row.dag_hash, row.unstable)
+
+    def doubt_again(self, reasons: Sequence[str]) -> int:
+        """Forget why runs have no document, so that it is looked for again; how many runs."""
+        r = t.runs
+        with self._database.write() as db:
+            return db.execute(update(r).where(r.c.doubt.in_(reasons)).values(doubt=None)).rowcount
+
+    def commits(self, repo: str) -> list[str]:
+        """The commits of a repository that some run or try ran at."""
+        r, y = t.runs, t.tries
+        with self._database.read() as db:
+            found: set[str] = set()
+            for table in (r, y):
+                query = select(table.c.commit).where(
+                    table.c.repo == repo, table.c.commit.is_not(None)
+                )
+                found.update(db.execute(query.distinct()).scalars())
+            return sorted(found)

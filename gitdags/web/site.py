@@ -1,0 +1,132 @@
+"""What one web application holds, and the view of one request on it: who asks, and of what."""
+
+from __future__ import annotations
+
+import difflib
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+
+from starlette.requests import Request
+
+from gitdags.catalog import Catalog, NotIndexed
+from gitdags.config import Settings
+from gitdags.errors import GitdagsError, quoted
+from gitdags.git import is_sha
+from gitdags.model import Commit, RegisteredRepository, Resolved
+from gitdags.registry import UnknownRepository
+from gitdags.spool import Spool
+from gitdags.web.access import Access, Principal
+from gitdags.web.answers import Pages
+from gitdags.web.catalogs import Catalogs
+from gitdags.web.indexer import Indexer, Job
+from gitdags.web.renderer import Renderer
+from gitdags.web.urls import Urls
+
+
+class BeingIndexed(GitdagsError):
+    """A commit that is being parsed: come again."""
+
+    http_status = 202
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(f"{job.commit[:12]} is being indexed", hint="")
+        self.job = job
+
+
+class Site:
+    """Made once per application; what it holds is begun when first needed."""
+
+    def __init__(self, settings: Settings, access: Access) -> None:
+        self.settings, self.access = settings, access
+        self.catalogs = Catalogs(settings)
+        self.pages = Pages(settings["web_memory"])
+        self.renderer = Renderer()
+        self.indexer = Indexer(self.catalogs)
+        self.spool = Spool(settings.spool)
+        self.refused_hooks = 0
+        self.lock = threading.Lock()
+
+    def close(self) -> None:
+        """End what it began."""
+        self.indexer.close()
+        self.renderer.close()
+        self.catalogs.close()
+
+    @contextmanager
+    def view(self, request: Request, *, reads: bool = True) -> Iterator[View]:
+        """What a request sees. Raises Misdirected, Unauthorized or Forbidden."""
+        self.access.check_host(request)
+        with self.catalogs.lend() as catalog:
+            who = self.access.principal(request, catalog.token)
+            request.scope["who"] = who.name
+            if reads:
+                self.access.require_reader(who)
+            yield View(self, request, catalog, who)
+
+
+class View:
+    """One request's catalog, seen through what its sender may."""
+
+    def __init__(self, site: Site, request: Request, catalog: Catalog, who: Principal) -> None:
+        self.site, self.request, self.catalog, self.who = site, request, catalog, who
+        self.urls = Urls(request.scope.get("root_path", "").rstrip("/"))
+
+    # ── repositories ──────────────────────────────────────────────────────────────────────
+
+    def repositories(self) -> list[RegisteredRepository]:
+        """Those that the sender may read."""
+        access = self.site.access
+        return [r for r in self.catalog.repositories() if access.may_read(self.who, r.name)]
+
+    def repository(self, name: str) -> RegisteredRepository:
+        """The one of that name. One that may not be read is as unknown as one that is not there.
+
+        Raises UnknownRepository.
+        """
+        known = self.repositories()
+        for repository in known:
+            if repository.name == name:
+                return repository
+        near = difflib.get_close_matches(name, [r.name for r in known], 5)
+        raise UnknownRepository(
+            f"no repository is registered as {quoted(name)}", hint="gitdags repos", near=near
+        )
+
+    def sees_dag(self, repo: str, dag_id: str) -> bool:
+        """Whether the sender may see one DAG."""
+        return self.site.access.may_read_dag(self.who, repo, dag_id)
+
+    # ── commits ───────────────────────────────────────────────────────────────────────────
+
+    @cached_property
+    def may_parse(self) -> bool:
+        """Whether asking may start a parse."""
+        return self.site.access.may_parse(self.request, self.who)
+
+    def ready(self, repo: RegisteredRepository, resolved: Resolved) -> None:
+        """Raises BeingIndexed or NotIndexed unless the store has the commit."""
+        if self.catalog.is_indexed(repo, resolved):
+            return
+        job = self.site.indexer.state(repo.name, resolved.commit)
+        if self.may_parse:
+            job = self.site.indexer.ask(repo.name, resolved.commit)
+            if job.state != "failed" and self.catalog.is_indexed(repo, resolved):
+                return  # it was done in between
+        if job is None or job.state == "failed":
+            why = f": {job.error}" if job is not None else " yet"
+            raise NotIndexed(
+                f"{resolved.commit[:12]} is not indexed{why}",
+                hint=(job.hint if job else "")
+                or f"gitdags -r {repo.name} index {resolved.commit[:12]}",
+            )
+        raise BeingIndexed(job)
+
+    def keep(self, rev: str) -> tuple[bool, Sequence[str]]:
+        """(whether a revision is a full commit id, ()): what hangs on it never changes."""
+        return is_sha(rev), ()
+
+    def commit(self, repo: RegisteredRepository, resolved: Resolved) -> Commit:
+        """The commit a revision was found to mean."""
+        return self.catalog.commit(repo, resolved)
