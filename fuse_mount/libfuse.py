@@ -38,6 +38,7 @@ T = TypeVar("T")
 _LIFETIME = 30.0
 _PATHS = 20_000  # paths below commits whose node is kept; about 300 bytes each
 _FILL_PLUS = 2  # FUSE_FILL_DIR_PLUS: the kernel need not ask for each name
+_PARALLEL_LOOKUPS = 1 << 18  # FUSE_CAP_PARALLEL_DIROPS; libfuse passes it on from 3.17 on
 _SONAMES = ("libfuse3.so.4", "libfuse3.so.3")
 
 
@@ -100,6 +101,7 @@ class Adapter:
         self._ask, self._ready = ask, ready
         self._owner = os.getuid(), os.getgid()
         self._nodes: dict[bytes, Node] = {}
+        self._last: tuple[Directory | None, list[Listed]] = None, []
         self._lock = threading.Lock()
         self._queues = {topic: threading.RLock() for topic in TOPICS}
         if xattr:  # mfusepy registers what is there; without them the kernel asks once and no more
@@ -112,6 +114,7 @@ class Adapter:
         config.entry_timeout = config.attr_timeout = _LIFETIME
         config.negative_timeout = 0.0
         config.kernel_cache = config.use_ino = 1
+        connection.want |= connection.capable & _PARALLEL_LOOKUPS
         self._ready()
 
     def getattr(self, path: str, handle: Any = None) -> dict[str, int]:
@@ -196,7 +199,10 @@ class Adapter:
             Listed(b"..", {"st_ino": 1, "st_mode": stat.S_IFDIR}),
         ]
         if type(folder) is Directory:
-            return found + [self._listed(*each) for each in self.vfs.listing(folder)]
+            if self._last[0] != folder:  # a long one is asked for in many pieces
+                found += [self._listed(*each) for each in self.vfs.listing(folder)]
+                self._last = folder, found
+            return self._last[1]
         if type(folder) is Root:
             self.vfs.refresh()
         elif type(folder) is Submodule:
@@ -251,10 +257,14 @@ def serve(adapter: Adapter, mountpoint: str, *, allow_other: bool) -> None:
         def readdir_fuse_3(
             self, path: bytes, buffer: Any, add: Any, offset: int, info: Any, flags: int
         ) -> int:
+            text = path.decode("utf-8", "surrogateescape")
+            places = adapter.lasting(text)  # else all at once, as names may come and go in between
             status = mfusepy.c_stat()
-            for each in adapter.readdir(path.decode("utf-8", "surrogateescape"), 0):
+            for place, each in enumerate(adapter.readdir(text, 0)[offset:], offset + 1):
                 mfusepy.set_st_attrs(status, each.attributes, use_ns=True)
-                add(buffer, each.name, status, 0, _FILL_PLUS if each.lasting else 0)
+                how = _FILL_PLUS if each.lasting else 0
+                if add(buffer, each.name, status, place if places else 0, how) and places:
+                    break
             return 0
 
     adapter.standing_in = StandIns(mfusepy._libfuse).serving

@@ -151,7 +151,8 @@ class Supervisor:
         plan = self.plan
         limit_memory(plan.pack_memory, 8 << 20)
         shelf = Shelf(self._known, tree_memory=plan.tree_memory)
-        vfs = Vfs(shelf, blob_memory=plan.blob_memory)
+        # libfuse before 3.17 has the kernel look up one name of a folder at a time.
+        vfs = Vfs(shelf, blob_memory=plan.blob_memory, lazy=plan.backend == "libfuse")
         desk = clerk.Clerk(self._asking, plan.deadline)
         desk.know(self._known)
         spool = Spool(shelf, plan.spool)

@@ -62,11 +62,13 @@ class Vfs:
     """The nodes below one mountpoint.
 
     ``blob_memory`` bounds the bytes kept of files that are read in pieces; a larger file raises
-    Pending for a copy on disk.
+    Pending for a copy on disk. ``lazy``: what may be a revision expression is a link at once, and
+    whether it leads anywhere is found out when it is followed.
     """
 
-    def __init__(self, shelf: Shelf, *, blob_memory: int = 16 << 20) -> None:
+    def __init__(self, shelf: Shelf, *, blob_memory: int = 16 << 20, lazy: bool = False) -> None:
         self.shelf = shelf
+        self._lazy = lazy
         self.root = Root()
         self._objects = Objects(shelf)
         self._commits = Commits(self._objects, self._ask, blob_memory)
@@ -141,6 +143,8 @@ class Vfs:
             return link
         if self._ref_folder(opened, whole) is not None:
             return RefFolder(derived(b"refs", parent.id, name), parent.repository, whole)
+        if self._lazy and may_be_expression(rev):
+            return link
         return link if self._commit_of(opened, link) is not None else None
 
     def _lookup_object(self, opened: Opened, parent: RefFolder, sha: str) -> Node | None:

@@ -23,6 +23,7 @@ def run(context: Context, args: argparse.Namespace) -> int:
     from fuse_mount import mount as fuse
 
     mountpoint = fuse.located(args.mountpoint)
-    os.chdir("/")  # this process must not be what holds it
+    if os.getcwd() == mountpoint or os.getcwd().startswith(mountpoint + "/"):
+        os.chdir("/")  # this process must not be what holds it
     fuse.unmount(mountpoint, lazy=args.lazy)
     return 0

@@ -89,6 +89,16 @@ def test_expressions_are_questions(git: Git, rev: str) -> None:
         vfs.target(link)  # type: ignore[arg-type]  # asked anew at each use
 
 
+def test_a_lazy_file_system_asks_when_an_expression_is_followed(git: Git) -> None:
+    git.files({"a": b"x"})
+    vfs = make(git, lazy=True)
+    link = walk(vfs, "repo", "HEAD~99")
+    assert isinstance(link, RefLink)
+    with pytest.raises(Pending):
+        vfs.target(link)
+    assert walk(vfs, "repo", "absent") is None
+
+
 @pytest.mark.parametrize(
     "name", [".git", "__init__.py", ".hidden", "abc", "core", "\udcff", "x" * 255]
 )
