@@ -79,6 +79,9 @@ class RunCatalog(ABC):
     def resolve(self, repo: RegisteredRepository, rev: str) -> Resolved: ...
 
     @abstractmethod
+    def bring(self, repo: RegisteredRepository, sha: str) -> bool: ...
+
+    @abstractmethod
     def find_document(
         self, repo: RegisteredRepository, dag_id: str, sha: str
     ) -> ShownDocument | None: ...
@@ -167,6 +170,7 @@ class RunCatalog(ABC):
             self.history,
             self.find_document,
             self._keep,
+            self.bring,
         ).run(commits)
 
     def accept(self, records: Sequence[dict[str, Json]]) -> list[str]:
@@ -332,10 +336,11 @@ class RunCatalog(ABC):
         """Everything that was said of a run, in the order it arrived."""
         return self._store.stamps.events(run)
 
-    def suspects(self, run: RunStamp) -> Suspicion:
+    def suspects(self, run: RunStamp, *, parse: bool = True) -> Suspicion:
         """What changed since the last successful run of the same DAG in the same installation.
 
-        Parses what it needs of the commits in between. Raises NoAirflow where it cannot.
+        Parses what it needs of the commits in between, unless told not to. Raises NoAirflow where
+        it cannot.
         """
         good = self.last_success(run)
         found = suspects.nothing(run, good)
@@ -350,14 +355,13 @@ class RunCatalog(ABC):
             opened,
             run.dag_id,
             lambda sha: self._reads(repo, run.dag_id, sha),
-            lambda commits: self._index(repo, commits),
+            lambda commits: self._index(repo, commits) if parse else None,
             lambda old, new: self.find_comparison(repo, old, new, run.dag_id),
         )
         since, undone, commits = investigation.between(found.good_commit, found.commit)
         return replace(found, suspects=tuple(since), undone=tuple(undone), commits=commits)
 
     def _reads(self, repo: RegisteredRepository, dag_id: str, sha: str) -> list[str]:
-        self._index(repo, [self.opened(repo).commit(sha)])
         shown_document = self.find_document(repo, dag_id, sha)
         if shown_document is None:
             return []
