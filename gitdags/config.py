@@ -136,6 +136,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("parse_output", "8M", "bytes a DAG file may print while it is parsed", _bytes),
     Setting("parse_result", "64M", "bytes of documents one DAG file may yield", _bytes),
     Setting("min_update_interval", "0", "seconds between two `index REF` of one moving ref", _seconds),
+    Setting("min_fetch_interval", "10", "seconds until `load_dag` asks again what a ref means", _seconds),
     Setting("size_budget", "1M", "largest document that `check` passes", _bytes, project=True),
     Setting(
         "dags_folder", "dags", "folder of the DAG files in the repository", _folder, project=True
