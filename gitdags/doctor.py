@@ -7,6 +7,7 @@ import platform
 import shlex
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,9 @@ from gitdags.catalog import Catalog
 from gitdags.config import Settings
 from gitdags.errors import GitdagsError
 from gitdags.serialize.environment import default_python, probe
+
+_SPOOL_AGE = 300.0
+"""Seconds after which a stamp should long have been drained."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ def examine(settings: Settings, catalog: Catalog) -> Iterator[Diagnosis]:
         return
     listed = ", ".join(f"{name} {n:,}" for name, n in counts.items())
     yield Diagnosis("ok", "store", listed)
+    yield from _runs(catalog)
     for repo in catalog.repositories():
         try:
             opened = catalog.opened(repo)
@@ -52,6 +57,32 @@ def examine(settings: Settings, catalog: Catalog) -> Iterator[Diagnosis]:
             yield Diagnosis("fault", repo.name, error.message, error.hint)
             continue
         yield from _repository(repo.name, repo.path, opened)
+
+
+def _runs(catalog: Catalog) -> Iterator[Diagnosis]:
+    """The spool, and what is not as it should be with stamped runs."""
+    size, oldest = catalog.spool.waiting()
+    age = time.time() - oldest if oldest else 0.0
+    if age > _SPOOL_AGE:
+        yield Diagnosis(
+            "warning", "spool", f"{size:,} bytes of stamps wait since {age / 60:.0f} minutes",
+            "gitdags drain",
+        )  # fmt: skip
+    refused = catalog.spool.folder / "refused"
+    if refused.exists():
+        yield Diagnosis(
+            "warning", "spool", "some records said nothing that could be stored",
+            f"cat {shlex.quote(str(refused))}",
+        )  # fmt: skip
+    counts = catalog.run_counts()
+    said = f"{counts['runs']:,} stamped, {counts['conflicts']:,} in conflict"
+    if counts["doubtful"]:
+        yield Diagnosis(
+            "warning", "runs", f"{said}, {counts['doubtful']:,} without a document",
+            "gitdags drain --again",
+        )  # fmt: skip
+    else:
+        yield Diagnosis("ok", "runs", said)
 
 
 def _home(settings: Settings) -> Iterator[Diagnosis]:

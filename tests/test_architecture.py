@@ -47,6 +47,7 @@ LAYERS = [
     {"gitdags.history", "gitdags.registry", "gitdags.timeline", "gitdags.hooks"},
     {
         "gitdags.comparison",
+        "gitdags.backup",
         "gitdags.attribution",
         "gitdags.drain",
         "gitdags.settlement",

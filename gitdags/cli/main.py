@@ -41,6 +41,8 @@ COMMANDS = {
     "token": "make, list and revoke the tokens that open a server",
     "hooks": "install, remove or check the Git hooks that record which refs moved",
     "deploys": "list the recorded moves of refs, newest first",
+    "backup": "write stamps, deployments and kept commits to one file",
+    "restore": "bring back what a backup holds; nothing that is there is changed",
     "db": "show or upgrade the schema of the store",
     "doctor": "look for faults: in the installation, the store, the repositories",
     "config": "list the settings, their values and where each comes from",
