@@ -29,6 +29,7 @@ COMMANDS = {
     "blame": "show which commit brought each task and edge of a DAG, and which last changed it",
     "diff": "compare the DAGs of two commits: added, removed, changed, and in what",
     "check": "check the DAGs of a commit, or of a range of commits: for CI",
+    "run": "start a run of a DAG at a commit",
     "runs": "list the runs that were stamped, and the commits they ran at",
     "stamp": "say by hand which commit a run ran at",
     "import-runs": "stamp the runs that an Airflow had before gitdags was there",
