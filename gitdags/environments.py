@@ -103,7 +103,7 @@ def load(path: Path, repository: str) -> tuple[Rule, ...]:
         for number, row in enumerate(rows, 1):
             try:
                 found.append(_rule(row))
-            except (ValueError, re.error) as error:
+            except (ValueError, regex.error) as error:
                 where = f"{path}: {key}, rule {number}"
                 raise BadRules(f"{where}: {shown(str(error), 200)}", hint=f"cat {path}") from None
     names = [rule.name for rule in found]

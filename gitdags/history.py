@@ -157,19 +157,30 @@ class History:
 
         Raises NoAirflow, BadRules or Untrusted.
         """
+        wanted = [(commit, only)]
+        yield from (parsed for _, parsed in self.parse_each(wanted, hash_seed=hash_seed))
+
+    def parse_each(
+        self, wanted: Sequence[tuple[Commit, Collection[str] | None]], *, hash_seed: str = "0"
+    ) -> Iterator[tuple[Commit, ParsedFile]]:
+        """The same of several commits, each with its own ``only``, by as few parsers as can be."""
         self.parsers.look_again()
-        self.parsers.admit(commit)
-        environment, parser = self.environment(commit), self.parsers.of(commit)
-        files = [
-            file
-            for file in self._discovery(environment).find(commit.tree).files
-            if only is None or display(file.path) in only
-        ]
-        with (
-            self._checkout() as checkout,
-            self._pool(parser, checkout, hash_seed, len(files)) as pool,
-        ):
-            yield from self._parse(pool, checkout, commit, environment, files)
+        found = []
+        for commit, only in wanted:
+            self.parsers.admit(commit)
+            environment = self.environment(commit)
+            there = self._discovery(environment).find(commit.tree).files
+            mine = [file for file in there if only is None or display(file.path) in only]
+            found.append((commit, environment, mine))
+        most = max((len(files) for _, _, files in found), default=0)
+        if not most:
+            return
+        with ExitStack() as stack:
+            checkout, pools = self._tools(stack, hash_seed, most)
+            for commit, environment, files in found:
+                pool = pools.of(self.parsers.of(commit))
+                for parsed in self._parse(pool, checkout, commit, environment, files):
+                    yield commit, parsed
 
     # ── one run ───────────────────────────────────────────────────────────────────────────
 
@@ -199,9 +210,13 @@ class History:
                         raise
                     yield IndexReport(skipped=((commit.sha, error.message),))
 
-    def _tools(self, stack: ExitStack) -> tuple[Checkout, Pools]:
+    def _tools(
+        self, stack: ExitStack, hash_seed: str = "0", files: int = 0
+    ) -> tuple[Checkout, Pools]:
+        """A checkout, and pools that parse what is in it; ended with the stack."""
         checkout = stack.enter_context(self._checkout())
-        return checkout, stack.enter_context(Pools(lambda p: self._pool(p, checkout, "0", 0)))
+        pools = Pools(lambda parser: self._pool(parser, checkout, hash_seed, files))
+        return checkout, stack.enter_context(pools)
 
     def _warnings(self) -> tuple[str, ...]:
         found = [f"environment {name}: {why}" for name, why in self.parsers.problems.items()]

@@ -118,22 +118,26 @@ class Parsers:
 
         May build an environment, which takes minutes, where that is allowed and the commit trusted.
         """
-        secrets = (
-            self._settings["secrets"] == "trusted"
-            and bool(self.withheld)
-            and self.trust.holds(commit.sha)
-        )
+        secrets = self._may_read_secrets(commit)
         if not self.asked_for:
             for fitting in self.rules.fitting(commit):
                 problem = fitting.problem
                 if not problem:
                     try:
-                        python, key = self._interpreter(fitting, commit)
-                        return self._parser(python, key, secrets=secrets)
+                        found = self._follow(fitting, commit, secrets=secrets)
                     except (CannotBuild, NoAirflow) as error:
                         problem = error.message
+                    else:
+                        self.problems.pop(fitting.rule.name, None)
+                        return found
                 self.problems[fitting.rule.name] = problem
         return self._parser(self.python, None, secrets=secrets)
+
+    def follow(self, fitting: Fitting, commit: Commit) -> Parser:
+        """The way to parse a commit by one rule. Raises CannotBuild or NoAirflow."""
+        if fitting.problem:
+            raise CannotBuild(fitting.problem, hint="gitdags environments list")
+        return self._follow(fitting, commit, secrets=self._may_read_secrets(commit))
 
     def admit(self, commit: Commit) -> None:
         """Raise Untrusted for a commit that must not be parsed here."""
@@ -148,6 +152,17 @@ class Parsers:
                 hint="gitdags -c trusted_refs='main, release/*' environments",
             )
         return self.builds.build(recipe, again=again)
+
+    def _may_read_secrets(self, commit: Commit) -> bool:
+        return (
+            self._settings["secrets"] == "trusted"
+            and bool(self.withheld)
+            and self.trust.holds(commit.sha)
+        )
+
+    def _follow(self, fitting: Fitting, commit: Commit, *, secrets: bool) -> Parser:
+        python, key = self._interpreter(fitting, commit)
+        return self._parser(python, key, secrets=secrets)
 
     def _interpreter(self, fitting: Fitting, commit: Commit) -> tuple[str, str | None]:
         """(path of an interpreter, key of what was built) for a rule. Raises CannotBuild."""

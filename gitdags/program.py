@@ -58,9 +58,9 @@ def run(path: Path | str, *words: str, input: bytes = b"") -> bytes:
 def asks(path: Path | str, *words: str) -> tuple[int, bytes]:
     """(exit code, stdout) of a question to which no is an answer, such as ``config --get``.
 
-    Raises GitFailed where git itself fails (128 and above).
+    Asked under the configuration as it is. Raises GitFailed where git itself fails (128 and above).
     """
-    done = _done(path, words, b"")
+    done = _done(path, words, b"", ())
     if done.returncode >= 128:
         raise failed(path, words, done.stderr)
     return done.returncode, done.stdout
@@ -107,11 +107,11 @@ def failed(path: Path | str, words: tuple[str, ...], stderr: bytes) -> GitFailed
 
 
 def _done(
-    path: Path | str, words: tuple[str, ...], input: bytes
+    path: Path | str, words: tuple[str, ...], input: bytes, settings: tuple[str, ...] = _QUIET
 ) -> subprocess.CompletedProcess[bytes]:
     try:
         return subprocess.run(
-            ["git", "-C", str(path), *_QUIET, *words],
+            ["git", "-C", str(path), *settings, *words],
             input=input,
             capture_output=True,
             env=environment(path),

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gitdags import executed, git, keep, settlement, stamp, suspects
+from gitdags import executed, git, hooks, keep, settlement, stamp, suspects
 from gitdags.airflow_api import AirflowApi
 from gitdags.attribution import Attribution
 from gitdags.config import Settings
@@ -79,6 +79,9 @@ class RunCatalog(ABC):
     def resolve(self, repo: RegisteredRepository, rev: str) -> Resolved: ...
 
     @abstractmethod
+    def bring(self, repo: RegisteredRepository, sha: str) -> bool: ...
+
+    @abstractmethod
     def find_document(
         self, repo: RegisteredRepository, dag_id: str, sha: str
     ) -> ShownDocument | None: ...
@@ -94,6 +97,21 @@ class RunCatalog(ABC):
         """Note moves of refs; those that were not known yet. One move reported twice is one."""
         return self._store.deployments.add(moves)
 
+    def receive(self, repo: RegisteredRepository) -> list[Deployment]:
+        """Take in what the hooks of a repository have written down; the deployments that are new.
+
+        Their commits are kept alive first. What was not taken in for an error stays where it is.
+        Raises StoreUnavailable, GitFailed, NoSuchRepository.
+        """
+        common = hooks.common_dir(repo.path)
+        inbox = None if common is None else hooks.Inbox(common)
+        if inbox is None or not inbox.is_there or not inbox.waiting():
+            return []
+        names = [r.name for r in self.repositories() if hooks.common_dir(r.path) == common]
+        with inbox.taken(self.opened(repo), repo.name) as moves:
+            self._keep(repo, {sha for move in moves for sha in (move.old, move.new) if sha})
+            return self.record([replace(move, repo=name) for name in names for move in moves])
+
     def deployments(
         self,
         repo: RegisteredRepository | None = None,
@@ -107,8 +125,18 @@ class RunCatalog(ABC):
         return self._store.deployments.newest(name, ref, limit=limit, before=before)
 
     def moves(self, repo: RegisteredRepository, ref: str) -> list[Move]:
-        """From when on a ref (full name) stood where, as far as deployments tell; oldest first."""
-        return self._store.deployments.moves(repo.name, ref)
+        """From when on a ref (full name) stood where, as far as deployments tell; of equal moments the last
+        comes first.
+
+        HEAD goes along with its branch, which is the branch's deployment and not its own; so where
+        deployments of it are recorded, git's own log tells what came between them.
+        """
+        found = self._store.deployments.moves(repo.name, ref)[::-1]
+        if ref != "HEAD" or not found:
+            return found
+        logged = [Move(at, new) for at, _, new, _ in self.opened(repo).reflog(ref)]
+        logged = [move for move in logged if move.at >= found[-1].at.replace(microsecond=0)]
+        return logged + [move for move in found if not logged or move.at < logged[-1].at]
 
     # ── stamps ────────────────────────────────────────────────────────────────────────────
 
@@ -142,6 +170,7 @@ class RunCatalog(ABC):
             self.history,
             self.find_document,
             self._keep,
+            self.bring,
         ).run(commits)
 
     def accept(self, records: Sequence[dict[str, Json]]) -> list[str]:
@@ -307,10 +336,11 @@ class RunCatalog(ABC):
         """Everything that was said of a run, in the order it arrived."""
         return self._store.stamps.events(run)
 
-    def suspects(self, run: RunStamp) -> Suspicion:
+    def suspects(self, run: RunStamp, *, parse: bool = True) -> Suspicion:
         """What changed since the last successful run of the same DAG in the same installation.
 
-        Parses what it needs of the commits in between. Raises NoAirflow where it cannot.
+        Parses what it needs of the commits in between, unless told not to. Raises NoAirflow where
+        it cannot.
         """
         good = self.last_success(run)
         found = suspects.nothing(run, good)
@@ -325,14 +355,13 @@ class RunCatalog(ABC):
             opened,
             run.dag_id,
             lambda sha: self._reads(repo, run.dag_id, sha),
-            lambda commits: self._index(repo, commits),
+            lambda commits: self._index(repo, commits) if parse else None,
             lambda old, new: self.find_comparison(repo, old, new, run.dag_id),
         )
         since, undone, commits = investigation.between(found.good_commit, found.commit)
         return replace(found, suspects=tuple(since), undone=tuple(undone), commits=commits)
 
     def _reads(self, repo: RegisteredRepository, dag_id: str, sha: str) -> list[str]:
-        self._index(repo, [self.opened(repo).commit(sha)])
         shown_document = self.find_document(repo, dag_id, sha)
         if shown_document is None:
             return []

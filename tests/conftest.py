@@ -15,6 +15,7 @@ import pytest
 from gitdags.catalog import Catalog
 from gitdags.config import Settings
 from tests.postgres import server
+from tests.wheels import make_index
 
 DATE = "2025-01-{day:02d}T12:00:00Z"
 
@@ -155,6 +156,12 @@ def catalog(settings: Settings) -> Iterator[Catalog]:
     """An empty catalog. Parses with the interpreter the tests run in."""
     with Catalog(settings) as catalog:
         yield catalog
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of wheels that uv takes packages from, and no registry."""
+    return make_index(tmp_path, monkeypatch)
 
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

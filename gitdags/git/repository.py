@@ -117,15 +117,8 @@ class Repository:
         For folders of refs: 60,000 packed refs cost one pass, and no object is read but tags.
         Raises NoSuchRepository where the refs cannot be read.
         """
-        try:
-            references = list(self._git.references.iterator())
-        except (pygit2.GitError, OSError) as error:
-            raise NoSuchRepository(
-                f"the refs of {shown(str(self.path))} cannot be read: {shown(str(error))}",
-                hint=f"git -C {self.path} for-each-ref",
-            ) from None
         found = []
-        for reference in references:
+        for reference in self._references():
             target = reference.target
             if isinstance(target, str):  # symbolic
                 if self.ref(target) is not None:
@@ -133,6 +126,30 @@ class Repository:
             elif self._leads_to_commit(str(target)):
                 found.append(bytes(reference.raw_name))
         return found
+
+    def ref_targets(self) -> dict[str, str]:
+        """Full name -> id of the object a ref points at, a tag object where it is one.
+
+        Symbolic refs are left out, and what `refs` leaves out by name. Raises NoSuchRepository.
+        """
+        found = {}
+        for reference in self._references():
+            try:
+                name = reference.raw_name.decode()
+            except UnicodeDecodeError:
+                continue
+            if not name.startswith(OURS) and not isinstance(reference.target, str):
+                found[name] = str(reference.target)
+        return found
+
+    def _references(self) -> list[Any]:
+        try:
+            return list(self._git.references.iterator())
+        except (pygit2.GitError, OSError) as error:
+            raise NoSuchRepository(
+                f"the refs of {shown(str(self.path))} cannot be read: {shown(str(error))}",
+                hint=f"git -C {self.path} for-each-ref",
+            ) from None
 
     def _leads_to_commit(self, oid: str) -> bool:
         try:

@@ -100,6 +100,8 @@ def _connection(name: str, value: str) -> str:
         return placeholder(name)
     if not parts.scheme:
         return placeholder(name)
+    if not (password or parts.query or parts.fragment):
+        return value
     secret = quote(placeholder(f"{name}.password"), safe="")
     user = f"{login}:{secret}" if password else f"{login}{colon}"
     query = urlencode([(key, placeholder(f"{name}.{key}")) for key, _ in extras], quote_via=quote)
