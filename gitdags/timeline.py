@@ -90,8 +90,9 @@ class Timeline:
         commits = list(itertools.islice(self._repo.first_parents(start), limit + 1 + _MARGIN))
         walked = self._walk(commits, None)
         shown = commits[:limit]
+        asked = {commit.sha for commit in shown}
         settled = versions.settle(
-            [c for c in walked.candidates if c.version.commit in set(shown)],
+            [c for c in walked.candidates if c.version.commit.sha in asked],
             self._documents,
             self._store.codes,
         )
@@ -101,6 +102,15 @@ class Timeline:
         indexed = {commit.sha for commit, _ in walked.snapshots}
         found = [CommitChanges(c, c.sha in indexed, tuple(changes.get(c.sha, ()))) for c in shown]
         return found, commits[limit].sha if len(commits) > limit else None
+
+    def snapshots(self, commits: Sequence[Commit]) -> list[tuple[Commit, str]]:
+        """(commit, manifest hash) of those that are indexed, in the order given, within one family."""
+        known = self._store.indexed_of(self._registered, [commit.sha for commit in commits])
+        environments = self._of_family(self._family(commits, known))
+        found = self._store.manifests(
+            self._registered, [commit.sha for commit in commits], environments
+        )
+        return [(c, found[c.sha][1]) for c in commits if c.sha in found]
 
     def blame(self, start: str, dag_id: str) -> list[Blamed]:
         """Who brought each task and edge of a DAG that was seen along first parents."""
