@@ -477,6 +477,22 @@ class Catalog(RunCatalog, BrowseCatalog):
         except (NoSuchDag, NotIndexed):
             return None
 
+    def collect_garbage(self, *, dry: bool = False) -> dict[str, int]:
+        """Remove from the store what nothing refers to; rows by table. ``dry``: only count them.
+
+        Commits that their repository does not have any more go first, but for those of stamped runs.
+        A repository that cannot be opened just now loses nothing.
+        """
+        gone: dict[int, set[str]] = {}
+        for repo in self.repositories():
+            try:
+                opened = self.opened(repo)
+            except (git.NoSuchRepository, git.UnsupportedRepository):
+                continue
+            stored = self._store.garbage.commits(repo.id)
+            gone[repo.id] = {sha for sha in stored if not opened.has(sha)}
+        return self._store.garbage.collect(gone, dry=dry)
+
     def counts(self) -> dict[str, int]:
         """How many repositories, documents, manifests and snapshots the store holds."""
         return self._store.counts()

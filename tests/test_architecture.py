@@ -62,7 +62,8 @@ LAYERS = [
 ]
 ONLY = {
     "pygit2": "gitdags.git",
-    "sqlalchemy": "gitdags.store",
+    # The script is a program of its own, run by the interpreter that Airflow is in.
+    "sqlalchemy": ("gitdags.store", "gitdags.airflow.launch_script"),
     "alembic": "gitdags.store",
     "git": "gitdags.mirror",
     "airflow": ("gitdags.serialize.worker", "gitdags.airflow"),
