@@ -20,7 +20,8 @@ from tests.web.conftest import Server, World
 
 PLACES = ["/", "/sales", "/sales/dags/etl", "/sales/source/dags", "/sales/compare?from=main~1", "/find?q=etl",
           "/docs", "/metrics", "/api/v1/repos", "/api/v1/repos/sales/refs",
-          "/api/v1/repos/sales/compare?from=main~1", "/api/v1/repos/sales/source/dags/etl.py?at=main~1"]  # fmt: skip
+          "/api/v1/repos/sales/compare?from=main~1",
+          "/api/v1/repos/sales/source/dags/etl.py?at=main~1"]  # fmt: skip
 LOCAL = ipaddress.ip_network("127.0.0.1")
 
 
