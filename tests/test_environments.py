@@ -268,7 +268,7 @@ class TestCommand:
             f"[[repo]]\nname = 'later'\npython = '{sys.executable}'\nsince = 2030-01-01\n"
             f"[[repo]]\nname = 'asked'\npython = '{VERSION}'\nrequirements = 'requirements.txt'\n",
         )
-        names = ("UV_NO_INDEX", "UV_FIND_LINKS", "UV_CACHE_DIR")
+        names = ("UV_OFFLINE", "UV_FIND_LINKS", "UV_CACHE_DIR")
         return {"GITDAGS_ENVIRONMENTS": str(path)} | {
             name: os.environ[name] for name in names if name in os.environ
         }
