@@ -46,6 +46,7 @@ COMMANDS = {
     "restore": "bring back what a backup holds; nothing that is there is changed",
     "db": "show or upgrade the schema of the store",
     "doctor": "look for faults: in the installation, the store, the repositories",
+    "gc": "remove what nothing holds any more",
     "config": "list the settings, their values and where each comes from",
     "completion": 'print the completion script of a shell: eval "$(gitdags completion bash)"',
 }
