@@ -10,6 +10,7 @@ import itertools
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import datetime
 
 from gitdags import annotate, diff, git
 from gitdags.errors import GitdagsError, quoted, shown
@@ -293,6 +294,10 @@ class BrowseCatalog(ABC):
     def first_delivery(self, sender: str, delivery: str) -> bool:
         """Note a webhook's delivery; False for one that was seen before."""
         return self._store.tokens.first_delivery(sender, delivery)
+
+    def forget_deliveries(self, before: datetime) -> None:
+        """Drop what is known of webhooks before a moment."""
+        self._store.tokens.forget_deliveries(before)
 
 
 def _empty_for(dag_id: str) -> Json:

@@ -318,12 +318,14 @@ class Catalog(RunCatalog, BrowseCatalog):
                 f"{older.sha[:12]} ({shown(older.subject, 50)})",
                 hint=f"gitdags show {shown(dag_id)} --at {older.sha[:12]}",
             )
-        close = difflib.get_close_matches(dag_id, [row.dag_id for row in listing.dags], 1)
+        names = sorted({row.dag_id for row in listing.dags})
+        close = difflib.get_close_matches(dag_id, names, 5)
         raise NoSuchDag(
             f"there is no DAG {quoted(dag_id)} at {commit.sha[:12]}",
             hint=f"gitdags show {close[0]} --at {_typed(rev)}"
             if close
             else f"gitdags ls --at {_typed(rev)}",
+            near=close,
         )
 
     def find_document(
@@ -404,10 +406,11 @@ class Catalog(RunCatalog, BrowseCatalog):
         start = self.resolve(repo, rev).commit
         found = self.timeline(repo).log(start, dag_id, limit, full)
         if found is None:
-            close = difflib.get_close_matches(dag_id or "", self.dag_ids(repo), 1)
+            close = difflib.get_close_matches(dag_id or "", self.dag_ids(repo), 5)
             raise NoSuchDag(
                 f"no DAG {quoted(dag_id or '')} was ever seen in the indexed history of {shown(rev)}",
                 hint=f"gitdags log {close[0]}" if close else "gitdags index --all",
+                near=close,
             )
         return found
 
@@ -473,6 +476,22 @@ class Catalog(RunCatalog, BrowseCatalog):
             return self.compare(repo, old, new, dag_id, parse=False)
         except (NoSuchDag, NotIndexed):
             return None
+
+    def collect_garbage(self, *, dry: bool = False) -> dict[str, int]:
+        """Remove from the store what nothing refers to; rows by table. ``dry``: only count them.
+
+        Commits that their repository does not have any more go first, but for those of stamped runs.
+        A repository that cannot be opened just now loses nothing.
+        """
+        gone: dict[int, set[str]] = {}
+        for repo in self.repositories():
+            try:
+                opened = self.opened(repo)
+            except (git.NoSuchRepository, git.UnsupportedRepository):
+                continue
+            stored = self._store.garbage.commits(repo.id)
+            gone[repo.id] = {sha for sha in stored if not opened.has(sha)}
+        return self._store.garbage.collect(gone, dry=dry)
 
     def counts(self) -> dict[str, int]:
         """How many repositories, documents, manifests and snapshots the store holds."""

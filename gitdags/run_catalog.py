@@ -326,6 +326,7 @@ class RunCatalog(ABC):
         raise NoSuchRun(
             f"no run {quoted(run_id)}{whose} was stamped{where}{meant}",
             hint=f"gitdags runs {shown(dag_id)}" if of_dag and dag_id else "gitdags runs",
+            near=close,
         )
 
     def last_success(self, run: RunStamp) -> RunStamp | None:

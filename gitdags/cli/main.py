@@ -45,8 +45,8 @@ COMMANDS = {
     "backup": "write stamps, deployments and kept commits to one file",
     "restore": "bring back what a backup holds; nothing that is there is changed",
     "db": "show or upgrade the schema of the store",
+    "gc": "remove what nothing refers to: from the store, and from the files of export bundles",
     "doctor": "look for faults: in the installation, the store, the repositories",
-    "gc": "remove what nothing holds any more",
     "config": "list the settings, their values and where each comes from",
     "completion": 'print the completion script of a shell: eval "$(gitdags completion bash)"',
 }

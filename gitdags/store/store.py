@@ -21,6 +21,7 @@ from gitdags.store import schema as t
 from gitdags.store.database import Database, chunks
 from gitdags.store.deployments import Deployments
 from gitdags.store.evidence import Evidence
+from gitdags.store.garbage import Garbage
 from gitdags.store.rows import Snapshot
 from gitdags.store.runs import Runs
 from gitdags.store.stamps import Stamps
@@ -38,6 +39,7 @@ class Store(Database):
         self.stamps = Stamps(self)
         self.runs = Runs(self)
         self.evidence = Evidence(self)
+        self.garbage = Garbage(self)
         self.tokens = Tokens(self)
         self._differences: dict[tuple[str, str], frozenset[str]] = {}
 
@@ -77,6 +79,7 @@ class Store(Database):
         environment = snapshot.environment.id
         manifest, dags, errors = rows.manifest_rows(snapshot)
         with self.write() as db:
+            self.share_turn(db, "documents")
             self.add(db, t.environments, [rows.environment_row(snapshot.environment, now)])
             new = self.add(
                 db,
@@ -132,6 +135,7 @@ class Store(Database):
             s.c.repository_id == repo.id, s.c.tree == tree, s.c.environment_id == environment.id
         )
         with self.write() as db:
+            self.share_turn(db, "documents")
             manifest = db.execute(select(s.c.manifest_hash).where(same).limit(1)).scalar()
             if manifest is None:
                 return False

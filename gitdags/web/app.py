@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from gitdags import __version__
 from gitdags.config import Settings
 from gitdags.errors import GitdagsError
-from gitdags.web import api, intake, pages, schemas, upkeep
+from gitdags.web import api, intake, pages, schemas, upkeep, webhooks
 from gitdags.web.access import Access
 from gitdags.web.answers import JSON, NO_STORE, as_json, problem, send
 from gitdags.web.frame import Frame
@@ -87,6 +87,7 @@ def create(settings: Settings, access: Access | None = None, *, drain: bool = Fa
     app.state.site, app.state.metrics = site, metrics
     app.include_router(api.router)
     app.include_router(intake.router)
+    app.include_router(webhooks.router)
     for path, handler in PAGES:
         app.router.routes.append(Route(path, handler, methods=["GET"]))
     app.add_middleware(Frame, metrics=metrics, frames=settings["web_frames"])

@@ -22,6 +22,7 @@ from gitdags.web.access import Access, Principal
 from gitdags.web.answers import Pages
 from gitdags.web.cache import Cache
 from gitdags.web.catalogs import Catalogs
+from gitdags.web.fetcher import Fetcher
 from gitdags.web.indexer import Indexer, Job
 from gitdags.web.renderer import Renderer
 from gitdags.web.urls import Urls
@@ -49,6 +50,7 @@ class Site:
         self.facts: Cache[Any] = Cache(settings["web_memory"] // 6, lambda _: 400)
         self.renderer = Renderer()
         self.indexer = Indexer(self.catalogs)
+        self.fetcher = Fetcher(self.catalogs, self.indexer)
         self.spool = Spool(settings.spool)
         self.refused_hooks = 0
         self.lock = threading.Lock()

@@ -1,69 +1,49 @@
-"""gitdags gc: which trees of a depot go, and which stay."""
+"""gitdags gc, as a person types it."""
 
 from __future__ import annotations
 
 import json
-import os
-import time
 from pathlib import Path
 
-import pytest
-
-from gitdags import git
-from gitdags.airflow import holders
-from gitdags.depot import Depot, GitStock
-from tests.conftest import Repo, Run
+from tests.conftest import Repo, Run, dag
 
 
-@pytest.fixture
-def commits(repo: Repo, tmp_path: Path) -> list[str]:
-    """Four, each with a tree in the depot that was last asked for two hours ago."""
-    depot = Depot(tmp_path / "home/depot")
-    made = [repo.commit({"dags/a.py": f"A = {n}\n"}) for n in range(4)]
-    opened = git.Repository(repo.path)
-    for commit in made:
-        depot.tree(commit, GitStock(opened, opened.commit(commit).tree))
-        long_ago = time.time() - 7_200
-        os.utime(depot.folder / "lists" / commit, (long_ago, long_ago))
-    return made
+def test_commits_that_history_has_lost(repo: Repo, gitdags: Run, airflow_python: str) -> None:
+    repo.commit({"dags/a.py": dag("a")})
+    lost = repo.commit({"dags/a.py": dag("a", "only_here")})
+    kept = repo.commit({"dags/a.py": dag("a", "stamped")})
+    assert gitdags("init", ".").returncode == 0
+    assert gitdags("index", "--all").returncode == 0
+    assert gitdags("stamp", "a", "run", "--at", kept).returncode == 0
+    assert gitdags("gc").stderr == "nothing to remove\n"
+    repo("reset", "-q", "--hard", "HEAD~2")
+    repo("reflog", "expire", "--expire=now", "--all")
+    repo("gc", "-q", "--prune=now")
+    assert repo("cat-file", "-t", kept) == "commit"
+    # The stamped commit's parent is its ancestor, and so is kept with it: nothing is lost yet.
+    assert json.loads(gitdags("--json", "gc", "--dry-run").stdout)["removed"]["snapshots"] == 0
+    assert repo("cat-file", "-t", lost) == "commit"
 
 
-@pytest.fixture
-def storage(tmp_path: Path, commits: list[str]) -> Path:
-    """A bundle that holds the first by a version, the second by a task, the third as its current one."""
-    bundle = tmp_path / "storage/sales"
-    (bundle / "versions" / commits[0]).mkdir(parents=True)
-    (tmp_path / "storage/_tracking/sales").mkdir(parents=True)
-    (tmp_path / "storage/_tracking/sales" / commits[1]).write_text("now")
-    (bundle / "current").symlink_to(tmp_path / "home/depot/trees" / commits[2])
-    holders.remember(Depot(tmp_path / "home/depot"), bundle)
-    return bundle
-
-
-def kept(tmp_path: Path) -> list[str]:
-    return Depot(tmp_path / "home/depot").commits()
-
-
-def test_what_no_bundle_holds_goes(
-    gitdags: Run, commits: list[str], storage: Path, tmp_path: Path
+def test_what_is_gone_is_gone_and_said_before(
+    repo: Repo, gitdags: Run, airflow_python: str
 ) -> None:
-    told = json.loads(gitdags("gc", "--dry-run", "--json").stdout)
-    assert (told["trees"], told["dry_run"]) == ([commits[3]], True)
-    assert kept(tmp_path) == sorted(commits)
-    assert gitdags("gc").stdout == f"1 tree removed from {tmp_path / 'home/depot'}\n"
-    assert kept(tmp_path) == sorted(commits[:3])
+    repo.commit({"dags/a.py": dag("a")})
+    repo.commit({"dags/a.py": dag("a", "only_here")})
+    gitdags("init", ".")
+    gitdags("index", "--all")
+    repo("reset", "-q", "--hard", "HEAD~1")
+    repo("reflog", "expire", "--expire=now", "--all")
+    repo("gc", "-q", "--prune=now")
+    would = gitdags("gc", "-n")
+    assert "would go" in would.stderr
+    assert {line.split()[0] for line in would.stdout.splitlines()} >= {"snapshots", "documents"}
+    assert "gone" in gitdags("gc").stderr
+    assert gitdags("gc").stderr == "nothing to remove\n"
+    assert gitdags("ls", "--no-parse").returncode == 0
 
 
-def test_a_storage_that_cannot_be_seen_may_hold_anything(
-    gitdags: Run, commits: list[str], storage: Path, tmp_path: Path
-) -> None:
-    storage.rename(storage.with_name("elsewhere"))
-    assert gitdags("gc").stdout.startswith("0 trees removed")
-    month_ago = time.time() - 31 * 86_400
-    os.utime(tmp_path / "home/depot/lists" / commits[0], (month_ago, month_ago))
-    assert json.loads(gitdags("gc", "--json").stdout)["trees"] == [commits[0]]
-
-
-def test_nothing_to_do(gitdags: Run, repo: Repo, tmp_path: Path) -> None:
-    done = gitdags("gc", "--depot", str(tmp_path / "nowhere"))
-    assert (done.returncode, done.stdout) == (0, f"0 trees removed from {tmp_path / 'nowhere'}\n")
+def test_a_depot_that_is_none(repo: Repo, gitdags: Run, tmp_path: Path) -> None:
+    done = gitdags("gc", "--depot", str(tmp_path / "none"))
+    assert done.returncode == 2
+    assert "hint:" in done.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -209,6 +210,9 @@ def test_sixteen_readers_during_upkeep(git: Git, mount_it: MountIt, backend: str
             git("update-ref", "refs/gitdags/keep/x", commits[-1])
             new = git.files({"rewritten": b"1"})
             git("repack", "-adq")
+            if backend == "kernel":
+                os.kill(mounted.processes[1], signal.SIGKILL)
+                mounted.wait_logged("kernel server", 2)
             git("gc", "-q", "--prune=now")
             assert os.readlink(top / "main") == new
             assert not (top / "doomed").exists()

@@ -9,13 +9,15 @@ from starlette.responses import Response
 
 from gitdags.web.answers import HTML, send
 from gitdags.web.pages.place import render
+from gitdags.web.views import view
 
 _METHODS = ("get", "post")
 
 
 def docs(request: Request) -> Response:
     """Every operation, with its parameters and answers."""
-    schema = request.app.openapi()
+    with view(request):  # for those who may read anything here
+        schema = request.app.openapi()
     groups: dict[str, list[dict[str, Any]]] = {}
     for path, item in schema["paths"].items():
         for method in _METHODS:
