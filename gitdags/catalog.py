@@ -19,13 +19,14 @@ import functools
 import itertools
 import json
 import os
+import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from gitdags import config, export, git
+from gitdags import config, export, git, hooks, mirror
 from gitdags.comparison import Comparer
 from gitdags.errors import GitdagsError, quoted, shown
 from gitdags.git import display
@@ -36,6 +37,7 @@ from gitdags.model import (
     Commit,
     CommitChanges,
     Comparison,
+    Deployment,
     FolderEntry,
     Json,
     ListedDag,
@@ -58,6 +60,9 @@ from gitdags.timeline import Timeline
 
 Revision = str | Resolved
 """What a person typed, or what it was found to mean: then it is not looked up again."""
+
+
+_ASK_AGAIN = 60.0  # seconds after which a remote is asked again for a commit that it did not have
 
 
 class NoSuchDag(GitdagsError):
@@ -92,6 +97,9 @@ class Catalog(RunCatalog):
         self._store = Store(self._settings.database)
         self.registry = Registry(self._store, self._settings.home)
         self._open: dict[str, git.Repository] = {}
+        self._asked: dict[tuple[str, str], float] = {}
+        self.asks_remotes = True
+        """Whether a revision may lead to asking a remote. A server that anybody asks says no."""
         self._histories: dict[RegisteredRepository, tuple[object, History]] = {}
 
     def __enter__(self) -> Catalog:
@@ -149,8 +157,55 @@ class Catalog(RunCatalog):
         return self.opened(repo).refs()
 
     def resolve(self, repo: RegisteredRepository, rev: str) -> Resolved:
-        """The commit that a revision means now. Raises BadRevision, ShallowHistory, MissingObject."""
+        """The commit that a revision means now. Raises BadRevision, ShallowHistory, MissingObject.
+
+        A full id that a mirror lacks is asked for at its remote.
+        """
+        if self.asks_remotes and git.is_sha(rev.lower()):
+            self.bring(repo, rev.lower())
         return git.resolve(self.opened(repo), rev, moves=lambda ref: self.moves(repo, ref))
+
+    def bring(self, repo: RegisteredRepository, sha: str) -> bool:
+        """Get a commit that a mirror lacks from its remote, else from `server`; whether it is here now.
+
+        What could not be had is not asked for again for a minute. Raises CannotFetch for a bad `server`.
+        """
+        opened = self.opened(repo)
+        if opened.peel(sha) is not None:
+            return True
+        asked = self._asked.get((repo.name, sha))
+        if repo.url is None or (asked is not None and time.monotonic() - asked < _ASK_AGAIN):
+            return False
+        if len(self._asked) > 1_000:
+            self._asked.clear()
+        self._asked[repo.name, sha] = time.monotonic()
+        where, token = self._settings["server"], self._settings["token"]
+        server = mirror.Server(where, repo.name, token) if where else None
+        found = mirror.fetch_commit(Path(repo.path), sha, server)
+        if found:  # libgit2 may not look for new packs by itself
+            del self._open[repo.name]
+        return found
+
+    def fetch(
+        self,
+        repo: RegisteredRepository,
+        progress: Callable[[str], None] | None = None,
+        *,
+        by: str | None = None,
+        source: str = "fetch",
+    ) -> list[tuple[str, str | None, str | None]]:
+        """Bring a repository up to date; (full ref name, old, new) of every ref that moved.
+
+        Branches and tags that moved are deployments, made ``by`` somebody (whoever this is), and their
+        commits are kept. ``source``: fetch, or webhook. Raises CannotFetch, GitFailed, StoreUnavailable.
+        """
+        found = self.registry.fetch(repo, progress)
+        moved = [move for move in found if hooks.matters(move[0])]
+        if moved:
+            self._keep(repo, {sha for _, *ends in moved for sha in ends if sha is not None})
+            now, who = datetime.now(UTC), by or hooks.identity(Path(repo.path))
+            self.record([Deployment(repo.name, *move, now, who, source) for move in moved])
+        return found
 
     def commit(self, repo: RegisteredRepository, rev: Revision) -> Commit:
         """The commit that a revision means, with its author, times and message."""

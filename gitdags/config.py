@@ -82,6 +82,13 @@ def _networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network,
         raise ValueError("is no list of addresses such as 127.0.0.1, 10.1.0.0/16") from None
 
 
+def _origins(text: str) -> tuple[str, ...]:
+    for origin in _names(text):
+        if not re.fullmatch(r"https?://[A-Za-z0-9.\[\]:-]+", origin):
+            raise ValueError("is no list of origins such as https://airflow.example:8080")
+    return _names(text)
+
+
 def _one_of(*words: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if text not in words:
@@ -167,9 +174,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("rendered", "false", "keep rendered template fields of tasks, secrets masked", _boolean),
     Setting("web_url", "", "where these pages are served, for links from Airflow to them"),
     Setting("stamps_url", "", "of a gitdags that takes this host's stamps; empty: drained here"),
-    Setting("token", "", "for url bundles and stamps_url; better in the environment", secret=True),
+    Setting("stamps_token", "", "token of scope stamp for stamps_url", secret=True),
+    Setting("server", "", "a gitdags that is asked for commits which a mirror and its remote lack"),
+    Setting("token", "", "token of scope read, for server and bundles with a url", secret=True),
     Setting("web_memory", "64M", "pages and drawings that `serve` keeps, in bytes", _bytes),
     Setting("web_threads", "8", "requests that `serve` answers at once", _threads),
+    Setting("web_frames", "", "origins whose pages may show these in a frame: Airflow's", _origins),
     Setting("web_hosts", "", "names, beside localhost, that a server on loopback answers to", _names),
     Setting("web_proxies", "", "addresses of proxies whose user header is believed", _networks),
     Setting("web_user_header", "X-Forwarded-User", "header in which a proxy names the user"),

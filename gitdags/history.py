@@ -155,14 +155,26 @@ class History:
         self, commit: Commit, *, hash_seed: str = "0", only: Collection[str] | None = None
     ) -> Iterator[ParsedFile]:
         """Parse a commit anew, without the store: all its DAG files, or ``only`` some (as shown)."""
-        environment = self.environment(commit)
-        files = [
-            file
-            for file in self._discovery(environment).find(commit.tree).files
-            if only is None or display(file.path) in only
-        ]
-        with self._checkout() as checkout, self._pool(hash_seed, len(files)) as pool:
-            yield from self._parse(pool, checkout, commit, environment, files)
+        wanted = [(commit, only)]
+        yield from (parsed for _, parsed in self.parse_each(wanted, hash_seed=hash_seed))
+
+    def parse_each(
+        self, wanted: Sequence[tuple[Commit, Collection[str] | None]], *, hash_seed: str = "0"
+    ) -> Iterator[tuple[Commit, ParsedFile]]:
+        """The same of several commits, each with its own ``only``, by one parser."""
+        found = []
+        for commit, only in wanted:
+            environment = self.environment(commit)
+            there = self._discovery(environment).find(commit.tree).files
+            mine = [file for file in there if only is None or display(file.path) in only]
+            found.append((commit, environment, mine))
+        most = max((len(files) for _, _, files in found), default=0)
+        if not most:
+            return
+        with self._checkout() as checkout, self._pool(hash_seed, most) as pool:
+            for commit, environment, files in found:
+                for parsed in self._parse(pool, checkout, commit, environment, files):
+                    yield commit, parsed
 
     # ── one run ───────────────────────────────────────────────────────────────────────────
 

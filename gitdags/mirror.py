@@ -6,19 +6,27 @@ branches only, so that refs of gitdags' own survive a pruning fetch.
 
 from __future__ import annotations
 
+import contextlib
+import http.client
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+from urllib.parse import quote
 
+from gitdags import keep
 from gitdags.errors import GitdagsError, shown
+from gitdags.git import is_sha
 
 _SCHEMES = ("https", "ssh", "file")
 _URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://\S+")
 _SCP_LIKE = re.compile(r"[A-Za-z0-9_][\w.-]*@[A-Za-z0-9][\w.-]*:[^-\s]\S*")
+_PATIENCE = 30.0  # seconds without a byte from a server
 _BRANCHES = ("+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*")
 _PULL_REQUESTS = (
     "+refs/pull/*/head:refs/pull/*/head",  # GitHub, Gitea
@@ -50,6 +58,22 @@ def clone(
     Raises CannotFetch.
     """
     check_url(url)
+    with _made(folder, url) as repo:
+        _fetch(repo, pull_requests, progress)
+        _point_head(repo)
+
+
+def create(folder: Path, url: str | None, fill: Callable[[Path], None]) -> None:
+    """A mirror of a remote, or of nothing, that ``fill`` puts objects and refs into; all or nothing."""
+    if url is not None:
+        check_url(url)
+    with _made(folder, url) as repo:
+        fill(Path(repo.git_dir))
+
+
+@contextlib.contextmanager
+def _made(folder: Path, url: str | None) -> Iterator[Any]:
+    """An empty mirror, which is moved to its place when the block ends well."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     import git as gitpython  # half of what a command that fetches nothing would import
@@ -57,13 +81,13 @@ def clone(
     try:
         repo = gitpython.Repo.init(aside / "mirror", bare=True, initial_branch="main")
         with repo.config_writer() as config:
-            config.set_value('remote "origin"', "url", url)
+            if url is not None:
+                config.set_value('remote "origin"', "url", url)
             config.set_value("core", "hooksPath", os.devnull)  # of a template, if there is one
             config.set_value("transfer", "fsckObjects", "true")
             for name in _FORGIVEN:
                 config.set_value('fetch "fsck"', name, "ignore")
-        _fetch(repo, pull_requests, progress)
-        _point_head(repo)
+        yield repo
         repo.close()
         os.replace(aside / "mirror", folder)
     finally:
@@ -80,6 +104,62 @@ def fetch(
     _fetch(repo, pull_requests, progress)
     _point_head(repo)
     repo.close()
+
+
+def fetch_commit(folder: Path, sha: str, server: Server | None = None) -> bool:
+    """Get one commit that a mirror lacks, by its full id, and keep it; whether it is there now.
+
+    First from origin, which may still have what no ref of it reaches; then from the gitdags that serves
+    the repository. What either sends is checked by git: its objects, and that nothing is missing.
+    """
+    import git as gitpython
+
+    if not is_sha(sha):
+        return False
+    repo = gitpython.Repo(folder)
+    spec = f"+{sha}:{keep.KEEP}{sha}"
+    try:
+        if repo.remotes:
+            with contextlib.suppress(CannotFetch):
+                _run(repo, "fetch", "--no-tags", "--quiet", "origin", spec)
+                return True
+        if server is not None:
+            with tempfile.NamedTemporaryFile(prefix="gitdags-", suffix=".bundle") as file:
+                if server.download(sha, file):
+                    with contextlib.suppress(CannotFetch):
+                        spec = f"+{keep.KEEP}{sha}:{keep.KEEP}{sha}"
+                        _run(repo, "fetch", "--no-tags", "--quiet", file.name, spec)
+                        return True
+    finally:
+        repo.close()
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A gitdags that serves a repository: where, by which name, with which token (may be empty)."""
+
+    url: str
+    repository: str
+    token: str = ""
+
+    def download(self, sha: str, file: IO[bytes]) -> bool:
+        """Write the bundle of a commit to a file; False where the server has none, or is away."""
+        address = f"{self.url.rstrip('/')}/api/v1/repos/{quote(self.repository)}/bundle/{sha}"
+        if not address.startswith(("https://", "http://")):
+            raise CannotFetch(
+                f"server: {shown(self.url)} is no http or https address", hint="gitdags config"
+            )
+        request = urllib.request.Request(address)  # noqa: S310 - its scheme was looked at
+        if self.token:
+            request.add_unredirected_header("Authorization", f"Bearer {self.token}")
+        try:
+            with urllib.request.urlopen(request, timeout=_PATIENCE) as answer:  # noqa: S310 - as above
+                shutil.copyfileobj(answer, file, 1 << 20)
+        except (OSError, http.client.HTTPException):
+            return False
+        file.flush()
+        return True
 
 
 def fetch_working(folder: Path) -> None:

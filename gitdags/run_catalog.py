@@ -79,6 +79,9 @@ class RunCatalog(ABC):
     def resolve(self, repo: RegisteredRepository, rev: str) -> Resolved: ...
 
     @abstractmethod
+    def bring(self, repo: RegisteredRepository, sha: str) -> bool: ...
+
+    @abstractmethod
     def find_document(
         self, repo: RegisteredRepository, dag_id: str, sha: str
     ) -> ShownDocument | None: ...
@@ -167,6 +170,7 @@ class RunCatalog(ABC):
             self.history,
             self.find_document,
             self._keep,
+            self.bring,
         ).run(commits)
 
     def accept(self, records: Sequence[dict[str, Json]]) -> list[str]:
@@ -357,7 +361,6 @@ class RunCatalog(ABC):
         return replace(found, suspects=tuple(since), undone=tuple(undone), commits=commits)
 
     def _reads(self, repo: RegisteredRepository, dag_id: str, sha: str) -> list[str]:
-        self._index(repo, [self.opened(repo).commit(sha)])
         shown_document = self.find_document(repo, dag_id, sha)
         if shown_document is None:
             return []

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from gitdags import git
 from gitdags.history import History
+from gitdags.mirror import CannotFetch
 from gitdags.model import ListedDag, RegisteredRepository, ShownDocument
 from gitdags.serialize.pool import NoAirflow
 from gitdags.store import Store
@@ -43,6 +44,8 @@ class Settlement:
     document: Callable[[RegisteredRepository, str, str], ShownDocument | None]
     """(repository, dag_id, sha); None where there is none"""
     keep: Callable[[RegisteredRepository, Collection[str]], None]
+    bring: Callable[[RegisteredRepository, str], bool]
+    """get a commit from the repository's remote, where it is not here; whether it is now"""
     _known: dict[str, RegisteredRepository] = field(default_factory=dict)
 
     def run(self, commits: int | None = None) -> int:
@@ -79,9 +82,9 @@ class Settlement:
             return UNKNOWN_COMMIT
         for repo in [self._known[name]] if name is not None else self._known.values():
             try:
-                if self.opened(repo).peel(commit) == commit:
+                if self.bring(repo, commit) and self.opened(repo).peel(commit) == commit:
                     return Place(repo, commit)
-            except (git.NoSuchRepository, git.UnsupportedRepository):
+            except (git.NoSuchRepository, git.UnsupportedRepository, CannotFetch):
                 continue  # what cannot be opened has nothing to say
         return UNKNOWN_COMMIT if name is not None else UNKNOWN_REPOSITORY
 
@@ -97,48 +100,49 @@ class Settlement:
             wanted = {sha: dag_ids for sha, dag_ids in wanted.items() if sha in indexed}
         except (git.TreeTooLarge, git.CorruptObject, git.MissingObject):
             pass  # a commit that cannot be parsed: `document` finds nothing in it either
+        rows: dict[tuple[str, str], ListedDag] = {}
         for sha, dag_ids in wanted.items():
-            rows: dict[str, ListedDag] = {}
             for dag_id in sorted(dag_ids):
                 shown = self.document(repo, dag_id, sha)
                 if shown is not None and shown.stale_from is None:
-                    rows[dag_id] = shown.row
+                    rows[sha, dag_id] = shown.row
                     continue
                 doubt = UNKNOWN_DAG if shown is None else IMPORT_ERROR
                 yield Settled(repo.name, sha, dag_id, None, None, doubt)
-            unstable = self._unstable(opened, history, sha, rows)
-            for dag_id, row in rows.items():
-                yield Settled(
-                    repo.name, sha, dag_id, row.dag_hash, row.code_hash, None, dag_id in unstable
-                )
+        unstable = self._unstable(opened, history, rows)
+        for (sha, dag_id), row in rows.items():
+            shifts = (sha, dag_id) in unstable
+            yield Settled(repo.name, sha, dag_id, row.dag_hash, row.code_hash, None, shifts)
 
     def _unstable(
         self,
         opened: git.Repository,
         history: History,
-        sha: str,
-        rows: Mapping[str, ListedDag],
-    ) -> set[str]:
-        """Which of the DAGs do not parse to the same bytes a second time."""
+        rows: Mapping[tuple[str, str], ListedDag],
+    ) -> set[tuple[str, str]]:
+        """Which of the DAGs, by (sha, dag_id), do not parse to the same bytes a second time."""
         found = set()
-        unasked = {}
-        for dag_id, row in rows.items():
+        unasked: dict[str, dict[str, ListedDag]] = {}
+        for (sha, dag_id), row in rows.items():
             known = self.store.runs.known(dag_id, sha)
             if known is None:
-                unasked[dag_id] = row
+                unasked.setdefault(sha, {})[dag_id] = row
             elif known[1]:
-                found.add(dag_id)
-        if not unasked:
-            return found
-        again: set[tuple[str, str, str]] = set()
+                found.add((sha, dag_id))
+        again: set[tuple[str, str, str, str]] = set()
+        wanted = [
+            (opened.commit(sha), {row.file for row in of_commit.values()})
+            for sha, of_commit in unasked.items()
+        ]
         try:
-            files = {row.file for row in unasked.values()}
-            for parsed in history.parse(opened.commit(sha), hash_seed=_OTHER_SEED, only=files):
-                again |= {(parsed.file, doc.dag_id, doc.dag_hash) for doc in parsed.documents}
+            for commit, parsed in history.parse_each(wanted, hash_seed=_OTHER_SEED):
+                for doc in parsed.documents:
+                    again.add((commit.sha, parsed.file, doc.dag_id, doc.dag_hash))
         except NoAirflow:
             return found  # indexed elsewhere: whether it is stable cannot be asked here
         return found | {
-            dag_id
-            for dag_id, row in unasked.items()
-            if (row.file, dag_id, row.dag_hash) not in again
+            (sha, dag_id)
+            for sha, of_commit in unasked.items()
+            for dag_id, row in of_commit.items()
+            if (sha, row.file, dag_id, row.dag_hash) not in again
         }

@@ -44,6 +44,7 @@ class Investigation:
 
     def between(self, good: str, bad: str) -> tuple[list[Suspect], list[Suspect], int]:
         """(suspects, undone, commits between) of two commits, newest first."""
+        self.index([self.repo.commit(good), self.repo.commit(bad)])
         read = {*self.reads(good), *self.reads(bad)}
         since = _first(self.repo.log(bad, hide=good, full=True))
         gone = _first(self.repo.log(good, hide=bad, full=True))

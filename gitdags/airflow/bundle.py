@@ -17,6 +17,7 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,11 @@ class GitDagsBundle(BaseDagBundle):
 
     def initialize(self) -> None:
         """See to it that the files are there, or raise saying why they are not. Clones nothing."""
+        with self._told():
+            self._initialize()
+        super().initialize()
+
+    def _initialize(self) -> None:
         if self.version is None:
             if not self._moved_lately():
                 self._move()
@@ -101,7 +107,6 @@ class GitDagsBundle(BaseDagBundle):
             self._hold(self.version)
         if self._supply.depot is not None:
             self._keep_bytecode_out()
-        super().initialize()
 
     @property
     def path(self) -> Path:
@@ -119,7 +124,9 @@ class GitDagsBundle(BaseDagBundle):
         """Go along with the ref; a move is recorded as a deployment. Raises GitdagsError."""
         if self.version is not None:
             raise Unavailable(f"bundle {self.name} is pinned to {self.version} and never moves")
-        if self._move() and self._supply.depot is not None:
+        with self._told():
+            moved = self._move()
+        if moved and self._supply.depot is not None:
             try:
                 holders.clear(self._supply.depot)
             except GitdagsError as error:
@@ -133,6 +140,16 @@ class GitDagsBundle(BaseDagBundle):
         if given is not None or not web_url:
             return given
         return f"{web_url}/{self.repo}?at={{version}}"
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Airflow logs an exception's text: give it the bundle's name, and the hint."""
+        try:
+            yield
+        except Unavailable:
+            raise
+        except GitdagsError as error:
+            raise Unavailable(f"bundle {self.name}: {error.message}", error.hint) from None
 
     def _have(self, commit: str) -> None:
         """See to it that a commit's DAG files are there. Raises GitdagsError."""
@@ -171,7 +188,10 @@ class GitDagsBundle(BaseDagBundle):
         if old == commit:
             return False
         log.info("bundle %s: %s moved from %s to %s", self.name, self.ref, old, commit)
-        self._record(full_name or self.ref, old, commit)
+        # An expression such as main~1 is nothing that moves; a gitdags that takes stamps over HTTP
+        # takes no moves, which it sees for itself.
+        if full_name is not None and not self._settings["stamps_url"]:
+            self._record(full_name, old, commit)
         return True
 
     def _standing(self) -> str | None:

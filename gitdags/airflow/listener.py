@@ -14,7 +14,7 @@ from typing import Any
 
 from airflow.listeners import hookimpl
 
-from gitdags.airflow import records, working_tree
+from gitdags.airflow import records
 from gitdags.airflow.outbox import Outbox
 from gitdags.airflow.runtime import Runtime
 
@@ -124,21 +124,9 @@ class Listener:
         found = records.of_try(task_instance, state, self._airflow, self._repos)
         if not self._concerns(found[0]["bundle"]):
             return
-        if found[0]["commit"] is None:
-            found = self._checked_out(found[0])
         runtime = self._runtime.fields()
         for record in found:
             self._outbox.put({**record, **runtime}, sync=True)
-
-    def _checked_out(self, record: records.Record) -> list[records.Record]:
-        """A try whose code lies in a plain checkout: HEAD tells the commit, unless files were changed."""
-        tree = working_tree.find(record["path"] or "")
-        if tree is None:
-            return [record]
-        stamped = {**record, "source": "checkout", "commit": tree.commit}
-        if record["state"] == "running":
-            tree.if_dirty(lambda: self._outbox.put({**stamped, "dirty": True}, sync=True))
-        return [stamped]
 
     def _concerns(self, bundle: str | None) -> bool:
         return self._others or bundle is None or bundle in self._repos

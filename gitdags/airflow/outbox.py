@@ -6,14 +6,15 @@ once more when it takes records again.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from gitdags.airflow.remote import Remote, Unreachable
+from gitdags.airflow.remote import Refused, Remote, Unreachable
 from gitdags.errors import shown
 from gitdags.spool import Spool
 
@@ -22,7 +23,10 @@ log = logging.getLogger("gitdags.listener")
 SYNC_SECONDS = 0.1
 """How long a record of the scheduler's may be only in the kernel's memory."""
 
-_BATCH = 500  # records a request
+# Of a request: a gitdags takes 1,000 records and a mebibyte.
+_MOST_RECORDS, _MOST_BYTES = 500, 512 << 10
+_NEVER = {400, 413, 422}
+"""Answers to records that no later request will have taken."""
 
 
 class Outbox:
@@ -95,14 +99,29 @@ class Outbox:
         assert self._remote is not None
         try:
             for taken in self._spool.take():
-                for at in range(0, len(taken.records), _BATCH):
-                    self._remote.post(taken.records[at : at + _BATCH])
+                for batch in _batches(taken.records):
+                    self._post(batch)
                 self._spool.done(taken)
             self._mended("remote", f"stamps reach {self._remote.url} again")
         except Unreachable as error:
             self._complain("remote", f"stamps stay in {self._spool.folder}: {error.message}")
         except OSError as error:
             self._complain("remote", f"stamps stay in the spool: {error.strerror}")
+
+    def _post(self, batch: Sequence[dict[str, Any]]) -> None:
+        """Hand on a batch; of one that is refused, each by itself, so that one does not hold up all."""
+        assert self._remote is not None
+        try:
+            self._remote.post(batch)
+        except Refused as error:
+            if error.status not in _NEVER:
+                raise
+            if len(batch) > 1:
+                for record in batch:
+                    self._post([record])
+                return
+            self._complain("refused", f"a stamp was refused, and is kept: {error.message}")
+            self._spool.keep("refused", [{**batch[0], "refused": error.message}])
 
     def _complain(self, what: str, text: str) -> None:
         if what not in self._complaints:
@@ -113,3 +132,18 @@ class Outbox:
         if what in self._complaints:
             self._complaints.discard(what)
             log.info("gitdags: %s", text)
+
+
+def _batches(records: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """The records in order, so many at once as a request may have."""
+    batch: list[dict[str, Any]] = []
+    size = 0
+    for record in records:
+        length = len(json.dumps(record, default=str))
+        if batch and (len(batch) >= _MOST_RECORDS or size + length > _MOST_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(record)
+        size += length
+    if batch:
+        yield batch

@@ -91,7 +91,8 @@ def _listener(settings: config.Settings, repos: dict[str, str], *, others: bool)
     from gitdags.airflow.runtime import Runtime
     from gitdags.spool import Spool
 
-    remote = Remote(settings["stamps_url"], settings["token"]) if settings["stamps_url"] else None
+    url = settings["stamps_url"]
+    remote = Remote(url, settings["stamps_token"]) if url else None
     return Listener(
         settings["airflow_name"],
         repos,

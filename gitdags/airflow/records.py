@@ -80,7 +80,10 @@ def of_row(task_instance: Any, state: str, airflow: str) -> Record | None:
 
 
 def of_try(task_instance: Any, state: str, airflow: str, repos: Mapping[str, str]) -> list[Record]:
-    """A try's stamps from its own process: what its bundle says, and its path where that differs."""
+    """A try's stamps from its own process: what its bundle says, and its path where that differs.
+
+    Where neither names a commit, as in a plain checkout, the path is there for the drainer to look at.
+    """
     row = vars(task_instance)
     bundle = row["bundle_instance"]
     path = dag_file(task_instance)

@@ -26,7 +26,11 @@ class Unreachable(GitdagsError):
 
 
 class Refused(Unreachable):
-    """It answered, and said no."""
+    """It answered, and said no. ``status``: of HTTP."""
+
+    def __init__(self, status: int, message: str, hint: str) -> None:
+        super().__init__(message, hint)
+        self.status = status
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
@@ -57,8 +61,8 @@ class Remote:
         return self._ask(f"repos/{quote(repo, safe='')}/archive/{commit}")
 
     def post(self, records: Sequence[Mapping[str, Any]], *, seconds: float = _SECONDS) -> None:
-        """Hand over stamps, which it may have already. Raises Unreachable."""
-        body = json.dumps({"stamps": list(records)}, default=str).encode()
+        """Hand over records, which it may have already. Raises Unreachable."""
+        body = json.dumps(list(records), default=str).encode()
         with self._ask("stamps", body, seconds):
             pass
 
@@ -74,8 +78,9 @@ class Remote:
         except urllib.error.HTTPError as error:
             with error:
                 raise Refused(
+                    error.code,
                     f"{self.url} answered {error.code} to {what.partition('?')[0]}: {_said(error)}",
-                    hint="GITDAGS_TOKEN=… (gitdags token create, over there)"
+                    "gitdags token create"
                     if error.code in (401, 403)
                     else f"curl -i {self.url}/healthz",
                 ) from None

@@ -26,7 +26,8 @@ class Exported:
 
         with Catalog(self._settings) as catalog:
             resolved = catalog.resolve(catalog.repository(self._repo), ref)
-        return resolved.commit, resolved.ref
+        # main~1 starts from a ref, and is none: where it moves to, no ref has moved to.
+        return resolved.commit, resolved.ref if resolved.source == "ref" else None
 
     def folder(self, commit: str) -> Path:
         """As Supply has it."""

@@ -6,6 +6,7 @@ of it, a device or a hard link is left out, and said so. A file's blob id is mad
 
 from __future__ import annotations
 
+import gzip
 import logging
 import tarfile
 import zlib
@@ -47,7 +48,11 @@ class ArchiveStock:
         folders: set[bytes] = set()
         left_out = 0
         try:
-            with closing(self._fetch()) as stream, tarfile.open(fileobj=stream, mode="r|*") as tar:
+            with (
+                closing(self._fetch()) as stream,
+                gzip.GzipFile(fileobj=stream) as plain,
+                tarfile.open(fileobj=plain, mode="r|") as tar,
+            ):
                 for path, mode, data in _members(tar):
                     if path is None or path in items:
                         left_out += 1
@@ -57,7 +62,11 @@ class ArchiveStock:
                         item = items[path] = Item(path, mode, blob_id(data), len(data))
                         if not depot.has(item):
                             depot.put(item, data)
-        except (tarfile.TarError, zlib.error, EOFError, HTTPException) as error:
+                while plain.read(1 << 16):
+                    pass  # to the end, where the checksum is
+        except (
+            tarfile.TarError, zlib.error, gzip.BadGzipFile, EOFError, HTTPException,
+        ) as error:  # fmt: skip
             raise BadArchive(f"the archive cannot be read: {shown(str(error))}") from None
         except (TimeoutError, ConnectionError) as error:
             raise BadArchive(f"the archive ends too soon: {shown(str(error))}") from None

@@ -22,7 +22,7 @@ def run(context: Context, args: argparse.Namespace) -> int:
         repos = [repo for repo in catalog.repositories() if repo.url is not None]
     moved = []
     for repo in repos:
-        moved += [(repo.name, *move) for move in catalog.registry.fetch(repo, context.note)]
+        moved += [(repo.name, *move) for move in catalog.fetch(repo, context.note)]
     if context.json:
         context.write_json(
             [{"repo": r, "ref": ref, "old": old, "new": new} for r, ref, old, new in moved]

@@ -122,7 +122,7 @@ def _repository(context: Context) -> RegisteredRepository:
 
 
 def _given(settings: Settings) -> dict[str, str]:
-    """The settings of this call that the hooks' environment may lack."""
-    given = {s.name: settings.origin(s.name) for s in SETTINGS}
+    """The settings of this call that the hooks' environment may lack; no secrets but in `db`."""
+    given = {s.name: settings.origin(s.name) for s in SETTINGS if not s.secret}
     chosen = {name: text for name, (text, by) in given.items() if by in ("flag", "environment")}
     return chosen | {"home": str(settings.home)}

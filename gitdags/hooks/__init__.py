@@ -5,15 +5,18 @@ repository's own Git directory, and starts ``gitdags hooks handle`` in the backg
 gitdags runs inside a Git command. What is done about a move is `receiver`'s.
 """
 
-from gitdags.hooks.inbox import Inbox, common_dir
+from gitdags.hooks.inbox import Inbox, common_dir, identity
 from gitdags.hooks.install import CannotInstall, Status, install, status, uninstall
+from gitdags.hooks.moves import matters
 
 __all__ = [
     "CannotInstall",
     "Inbox",
     "Status",
     "common_dir",
+    "identity",
     "install",
+    "matters",
     "status",
     "uninstall",
 ]

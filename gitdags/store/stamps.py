@@ -31,8 +31,13 @@ class Stamps:
         One transaction: an event is in the store together with what follows from it.
         """
         now = datetime.now(UTC)
+        return self.restore([(event, now) for event in events])
+
+    def restore(self, recorded: Sequence[tuple[Stamp, datetime]]) -> int:
+        """The same, of events that were stored before, with the times when they were."""
         with self._database.write() as db:
             self._database.take_turns(db, "stamps")
+            events = [event for event, _ in recorded]
             runtimes = {run_rows.runtime_id(event.runtime): event.runtime for event in events}
             self._database.add(
                 db,
@@ -42,7 +47,7 @@ class Stamps:
                     for key, value in sorted(runtimes.items())
                 ],
             )
-            new = self._insert(db, [run_rows.stamp_row(event, now) for event in events])
+            new = self._insert(db, [run_rows.stamp_row(event, at) for event, at in recorded])
             touched = sorted({run_rows.key_of(event) for event in events if event.id in new})
             for at in range(0, len(touched), _RUNS):
                 self._remake(db, touched[at : at + _RUNS])

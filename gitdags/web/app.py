@@ -73,7 +73,7 @@ def create(settings: Settings, access: Access | None = None, *, drain: bool = Fa
     app.include_router(intake.router)
     for path, handler in PAGES:
         app.router.routes.append(Route(path, handler, methods=["GET"]))
-    app.add_middleware(Frame, metrics=metrics)
+    app.add_middleware(Frame, metrics=metrics, frames=settings["web_frames"])
     return app
 
 

@@ -9,6 +9,7 @@ import logging
 import re
 import secrets
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,7 +19,7 @@ from gitdags.web.routing import part_slashes
 
 log = logging.getLogger("gitdags.web")
 
-# Nothing inline, nothing from elsewhere, nobody's frame but this site's own.
+# Nothing inline, nothing from elsewhere, nobody's frame but this site's own, and those in web_frames.
 _POLICY = (
     b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     b"form-action 'self'; base-uri 'none'; frame-ancestors 'self'"
@@ -35,8 +36,9 @@ _ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 class Frame:
     """Wraps an application."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, frames: Sequence[str] = ()) -> None:
         self._app, self._metrics = app, metrics
+        self._policy = b" ".join((_POLICY, *(origin.encode() for origin in frames)))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -55,7 +57,7 @@ class Frame:
                 names = {name for name, _ in headers}
                 headers += [(n, v) for n, v in _HEADERS if n not in names]
                 if b"content-security-policy" not in names:
-                    headers.append((b"content-security-policy", _POLICY))
+                    headers.append((b"content-security-policy", self._policy))
                 headers.append((b"x-request-id", ident.encode()))
                 message["headers"] = headers
             elif message["type"] == "http.response.body":

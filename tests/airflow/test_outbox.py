@@ -31,7 +31,7 @@ class Server:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 outer.tokens.add(self.headers["Authorization"])
                 if outer.status < 300:
-                    outer.records += body["stamps"]
+                    outer.records += body
                 self.send_response(outer.status)
                 self.send_header("Content-Length", "2")
                 self.send_header("Location", "http://127.0.0.1:1/elsewhere")

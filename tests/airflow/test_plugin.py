@@ -7,7 +7,6 @@ import logging
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +21,7 @@ from gitdags.airflow.listener import Listener
 from gitdags.airflow.outbox import Outbox
 from gitdags.airflow.plugin import GitDagsPlugin, repositories, views
 from gitdags.airflow.runtime import Runtime, packages
+from gitdags.catalog import Catalog
 from gitdags.spool import Spool
 from tests.airflow.conftest import bundle_entry, spooled
 from tests.airflow.test_records import C1, C2, Row, task_instance
@@ -229,26 +229,19 @@ def test_a_bug_in_it_is_said_once_and_airflow_goes_on(
     assert [r.levelno for r in caplog.records if r.name == "gitdags.listener"] == [logging.ERROR]
 
 
-def test_a_plain_checkout_is_stamped_with_its_head(
+def test_a_plain_checkout_is_left_to_the_drainer(
     manager: ListenerManager, home: Path, repo: Repo
 ) -> None:
     commit = repo.commit({"dags/etl.py": "x = 1\n"})
     manager.add_listener(listener(home, others=True))
-    ran = task_instance(None, str(repo.path / "dags/etl.py"))
-
-    def stamped() -> list[tuple[str, str, bool | None]]:
+    ran = task_instance(None, str(repo.path / "dags/etl.py"), dag_id="etl", run_id="r")
+    with Catalog() as catalog:
+        catalog.registry.add(str(repo.path), name="shop")
         manager.hook.on_task_instance_running(previous_state=None, task_instance=ran)
-        for thread in plugin_threads():
-            thread.join(20)
-        return [(r["source"], r["commit"], r.get("dirty")) for r in spooled(home)]
-
-    assert stamped() == [("checkout", commit, None)]
-    (repo.path / "dags/etl.py").write_text("x = 2\n")
-    assert stamped()[1:] == [("checkout", commit, None), ("checkout", commit, True)]
-
-
-def plugin_threads() -> list[threading.Thread]:
-    return [t for t in threading.enumerate() if t.name.startswith("gitdags-")]
+        (repo.path / "dags/etl.py").write_text("x = 2\n")
+        catalog.drain()
+        only = catalog.run("etl", "r").tries[0]
+    assert (only.source, only.commit, only.repo, only.dirty) == ("checkout", commit, "shop", True)
 
 
 def test_rendered_fields_are_masked_as_airflow_masks_them(
