@@ -31,6 +31,7 @@ from gitdags.comparison import Comparer
 from gitdags.errors import GitdagsError, quoted, shown
 from gitdags.git import display
 from gitdags.history import History, IndexReport, Progress
+from gitdags.listings import Listings, NotIndexed, Revision, typed
 from gitdags.model import (
     MODE_LINK,
     Blamed,
@@ -54,12 +55,8 @@ from gitdags.model import (
 )
 from gitdags.registry import Registry
 from gitdags.run_catalog import RunCatalog
-from gitdags.serialize.pool import NoAirflow
 from gitdags.store import Store
 from gitdags.timeline import Timeline
-
-Revision = str | Resolved
-"""What a person typed, or what it was found to mean: then it is not looked up again."""
 
 
 _ASK_AGAIN = 60.0  # seconds after which a remote is asked again for a commit that it did not have
@@ -73,12 +70,6 @@ class NoSuchDag(GitdagsError):
 
 class NoSuchFile(GitdagsError):
     """A commit holds no file at that path."""
-
-    http_status = 404
-
-
-class NotIndexed(GitdagsError):
-    """A commit is not in the store, and it was asked not to parse."""
 
     http_status = 404
 
@@ -228,9 +219,10 @@ class Catalog(RunCatalog):
 
     def is_indexed(self, repo: RegisteredRepository, rev: Revision) -> bool:
         """Whether the store has a commit as the settings in force ask for it."""
-        commit = self.commit(repo, rev)
-        history = self.history(repo)
-        return any(map(history.fits, self._store.environments_of(repo, commit.sha)))
+        return bool(self._listings(repo).fitting(self.commit(repo, rev)))
+
+    def _listings(self, repo: RegisteredRepository) -> Listings:
+        return Listings(self._store, repo, self.history(repo))
 
     def index(
         self,
@@ -300,9 +292,7 @@ class Catalog(RunCatalog):
         Raises NotIndexed where ``parse`` is False and the commit is not in the store.
         """
         commit = self.commit(repo, rev)
-        environment = self._environment(repo, commit, rev, parse)
-        listing = self._store.listing(repo, commit.sha, environment)
-        assert listing is not None
+        listing, environment = self._listings(repo).at(commit, rev, parse=parse)
         files = {e.file for e in listing.errors}
         known = self.timeline(repo).last_known(commit, environment, files)
         errors = tuple(
@@ -319,9 +309,7 @@ class Catalog(RunCatalog):
         Raises NoSuchDag.
         """
         commit = self.commit(repo, rev)
-        environment = self._environment(repo, commit, rev, parse)
-        listing = self._store.listing(repo, commit.sha, environment)
-        assert listing is not None
+        listing, environment = self._listings(repo).at(commit, rev, parse=parse)
         for row in listing.dags:
             if row.dag_id == dag_id:
                 body = self.timeline(repo).json(row.dag_hash)
@@ -341,9 +329,9 @@ class Catalog(RunCatalog):
         close = difflib.get_close_matches(dag_id, [row.dag_id for row in listing.dags], 1)
         raise NoSuchDag(
             f"there is no DAG {quoted(dag_id)} at {commit.sha[:12]}",
-            hint=f"gitdags show {close[0]} --at {_typed(rev)}"
+            hint=f"gitdags show {close[0]} --at {typed(rev)}"
             if close
-            else f"gitdags ls --at {_typed(rev)}",
+            else f"gitdags ls --at {typed(rev)}",
         )
 
     def find_document(
@@ -526,22 +514,23 @@ class Catalog(RunCatalog):
         no such environment.
         """
         a, b = self.commit(repo, old), self.commit(repo, new)
-        left, right, notes = self._both(repo, (a, old), (b, new), parse)
-        if dag_id is not None and not any(r.dag_id == dag_id for r in (*left.dags, *right.dags)):
+        timeline = self.timeline(repo)
+        moved = functools.partial(timeline.moved, a, b)
+        pair = self._listings(repo).pair((a, old), (b, new), moved, parse=parse)
+        listings = (pair.left, pair.right, *(pair.recorded or ()))
+        if dag_id is not None and not any(r.dag_id == dag_id for each in listings for r in each.dags):
             raise NoSuchDag(
                 f"neither {a.sha[:12]} nor {b.sha[:12]} has a DAG {quoted(dag_id)}",
                 hint=f"gitdags diff {shown(old)} {shown(new)}",
             )
-        timeline = self.timeline(repo)
 
         def last_good(name: str) -> Sequence[ListedDag] | None:
-            environment = self._store.environments()[left.environment]
+            environment = self._store.environments()[pair.left.environment]
             found = timeline.last_good(a, environment, name)
             return None if found is None else found[1]
 
-        moved = functools.partial(timeline.moved, a, b)
         comparer = Comparer(timeline.json, self._store.code, moved, last_good)
-        return comparer.compare(left, right, dag_id, notes)
+        return comparer.compare(pair.left, pair.right, dag_id, pair.notes, pair.recorded)
 
     def find_comparison(
         self, repo: RegisteredRepository, old: str, new: str, dag_id: str
@@ -560,75 +549,6 @@ class Catalog(RunCatalog):
         """Every dag_id ever seen in a repository."""
         return self._store.dag_ids(repo)
 
-    # ── helpers ───────────────────────────────────────────────────────────────────────────
-
-    def _environment(
-        self, repo: RegisteredRepository, commit: Commit, rev: Revision, parse: bool
-    ) -> StoredEnvironment:
-        """What a commit is shown in: an exact engine first, then the newest; parsed if it must be.
-
-        Only environments that the settings in force ask for; where nothing can be parsed, any.
-        """
-        history = self.history(repo)
-        known = self._store.environments_of(repo, commit.sha)
-        fitting = [environment for environment in known if history.fits(environment)]
-        if fitting:
-            return fitting[0]
-        if not parse:
-            raise _not_indexed(rev)
-        try:
-            history.index([commit])
-        except NoAirflow:
-            if not known:
-                raise
-            return known[0]
-        return next(e for e in self._store.environments_of(repo, commit.sha) if history.fits(e))
-
-    def _both(
-        self,
-        repo: RegisteredRepository,
-        a: tuple[Commit, str],
-        b: tuple[Commit, str],
-        parse: bool,
-    ) -> tuple[Listing, Listing, list[str]]:
-        """The listings of two commits in environments that may be compared, and what to note."""
-        sides = (a, b)
-        history = self.history(repo)
-        for attempt in (False, True):
-            known = [
-                [e for e in self._store.environments_of(repo, commit.sha) if history.fits(e)]
-                for commit, _ in sides
-            ]
-            for left in known[0]:
-                for right in known[1]:
-                    if left.family == right.family:
-                        listings = [
-                            self._store.listing(repo, a[0].sha, left),
-                            self._store.listing(repo, b[0].sha, right),
-                        ]
-                        assert listings[0] is not None
-                        assert listings[1] is not None
-                        notes = []
-                        if left.plugins != right.plugins:
-                            notes.append("the repository's plugins differ between the two")
-                        failing = [{e.file for e in each.errors} for each in listings if each]
-                        both = len(failing[0] & failing[1])
-                        if both:
-                            files = "1 file fails" if both == 1 else f"{both:,} files fail"
-                            notes.append(f"{files} at both commits and cannot be compared")
-                        return listings[0], listings[1], notes
-            if attempt or not parse:
-                break
-            history.index([a[0]])
-            history.index([b[0]])
-        missing = next((rev for (_, rev), e in zip(sides, known, strict=True) if not e), None)
-        if missing is not None:
-            raise _not_indexed(missing)
-        raise NotIndexed(
-            f"{shown(a[1])} and {shown(b[1])} were never parsed in the same environment",
-            hint=f"gitdags index {shown(a[1])} && gitdags index {shown(b[1])}",
-        )
-
 
 def _changed(file: str | None) -> tuple[int, int, int] | None:
     """What of a file is another when its content is."""
@@ -637,11 +557,3 @@ def _changed(file: str | None) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return info.st_ino, info.st_size, info.st_mtime_ns
-
-
-def _typed(rev: Revision) -> str:
-    return shown(rev.rev if isinstance(rev, Resolved) else rev)
-
-
-def _not_indexed(rev: Revision) -> NotIndexed:
-    return NotIndexed(f"{_typed(rev)} is not indexed yet", hint=f"gitdags index {_typed(rev)}")

@@ -46,6 +46,7 @@ LAYERS = [
     },
     {"gitdags.history", "gitdags.registry", "gitdags.timeline", "gitdags.hooks"},
     {
+        "gitdags.listings",
         "gitdags.comparison",
         "gitdags.attribution",
         "gitdags.drain",

@@ -10,7 +10,8 @@ from functools import cached_property
 
 from starlette.requests import Request
 
-from gitdags.catalog import Catalog, NotIndexed
+from gitdags.catalog import Catalog
+from gitdags.listings import NotIndexed
 from gitdags.config import Settings
 from gitdags.errors import GitdagsError, quoted
 from gitdags.git import is_sha

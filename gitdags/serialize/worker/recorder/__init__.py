@@ -7,3 +7,6 @@ surroundings comes from `inputs`; `patches` lets the standard library take what 
 placeholder. `engine` runs a file and `describe` writes down what it built, as ``gitdags/dag@1``.
 What had to be guessed is kept in `notes`. `era` knows what was called what in which Airflow.
 """
+
+REVISION = "1"
+"""Part of the environment: another revision may make another document of the same file."""

@@ -17,9 +17,6 @@ from typing import Any
 from . import describe, era, finder, graph, inputs, notes, patches, setups, standin
 from .dag import DAG
 
-REVISION = "1"
-"""Part of the environment: another revision may make another document of the same file."""
-
 # Imported in the warm parent where they are installed: DAG files and libraries build on them.
 _LIBRARIES = (
     "attr", "attrs", "dataclasses", "dateutil.parser", "dateutil.relativedelta", "jinja2", "numpy", "pendulum",

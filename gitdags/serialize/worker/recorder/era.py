@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+Release = tuple[int, int]
+FIRST, LAST = (1, 10), (3, 99)
 UNKNOWN = "3.3.2"
 _REPRESENTATIVES = {(1, 10): "1.10.15", (2, 2): "2.2.5", (2, 3): "2.3.4", (2, 10): "2.10.5", (3, 3): "3.3.2"}
 
@@ -44,13 +46,13 @@ _SIGNS: list[tuple[re.Pattern[str], tuple[int, int], tuple[int, int]]] = [
 ]  # fmt: skip
 
 version = UNKNOWN
-current: tuple[int, int] = (3, 3)
+current: Release = (3, 3)
 
 
 def choose(told: str, source: str) -> str:
     """Take the era that is told (a version, or ""), else the one the source is for; its version."""
     global version, current
-    version = told or _infer(source)
+    version = told or pick(*bounds(source))
     numbers = re.findall(r"\d+", version)[:2]
     current = (int(numbers[0]), int(numbers[1]) if len(numbers) > 1 else 0)
     return version
@@ -61,8 +63,9 @@ def at_least(major: int, minor: int) -> bool:
     return current >= (major, minor)
 
 
-def _infer(source: str) -> str:
-    first, last = (1, 10), (3, 99)
+def bounds(source: str) -> tuple[Release, Release]:
+    """The releases (first, last) that a file can be for, by what it imports and calls."""
+    first, last = FIRST, LAST
     for pattern, since, until in _SIGNS:
         if not pattern.search(source):
             continue
@@ -72,10 +75,15 @@ def _infer(source: str) -> str:
         first = max(first, since)
         if until >= first:
             last = min(last, until)
+    return first, last
+
+
+def pick(first: Release, last: Release) -> str:
+    """The version that stands for a range: the newest release of it that changed something."""
     for release, text in sorted(_REPRESENTATIVES.items(), reverse=True):
-        if release <= last and release >= min(first, release):
+        if first <= release <= last:
             return text
-    return UNKNOWN
+    return next((text for release, text in sorted(_REPRESENTATIVES.items()) if release >= first), UNKNOWN)
 
 
 # ── what was called what ──────────────────────────────────────────────────────────────────────
