@@ -53,7 +53,8 @@ class Comparer:
         dag_id: str | None,
     ) -> Comparison:
         """What the recorder knows of DAGs that Airflow reads on one side at most."""
-        found = self._compare(old_recorded, new_recorded, dag_id, ())
+        alone = dataclasses.replace(self, last_good=lambda _: None)  # that is another engine's
+        found = alone._compare(old_recorded, new_recorded, dag_id, ())
         before, after = by_id(old.dags), by_id(new.dags)
         known = by_id(old_recorded.dags)
         # What Airflow reads for the first time was there before, or is new; it was never broken.
@@ -62,6 +63,9 @@ class Comparer:
             name for name in known if name in first or name in exact.added
         }
         removed = {*exact.removed, *(n for n in found.removed if n not in after)}
+        failed = {*exact.failed, *(n for n in found.failed if n not in before)} - removed
+        fixed = {n for n in exact.fixed if n not in first}
+        fixed |= {n for n in found.fixed if n not in after and n not in before}
         told = {one.dag_id for one in exact.changed}
         changed = [
             one
@@ -72,7 +76,8 @@ class Comparer:
             exact,
             added=tuple(sorted(added)),
             removed=tuple(sorted(removed)),
-            fixed=tuple(name for name in exact.fixed if name not in first),
+            failed=tuple(sorted(failed)),
+            fixed=tuple(sorted(fixed)),
             changed=tuple(sorted((*exact.changed, *changed), key=lambda one: one.dag_id)),
         )
 

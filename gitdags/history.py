@@ -54,6 +54,8 @@ class IndexReport:
     documents_new: int = 0
     errors: int = 0
     seconds: float = 0.0
+    recorded: int = 0
+    """files that the recorder parsed beside Airflow"""
     skipped: tuple[tuple[str, str], ...] = ()
     """(commit, reason) of those whose trees cannot be read"""
 
@@ -185,8 +187,8 @@ class History:
             wanted = commits if number == 0 else self._neighbourhood(commits)
             todo = self.missing(wanted, engine)
             for done, part in enumerate(self._run(todo, engine) if todo else ()):
-                if number > 0:  # failures are those of the first engine
-                    part = dataclasses.replace(part, errors=0, skipped=())
+                if number > 0:
+                    part = IndexReport(recorded=part.parsed, documents_new=part.documents_new)
                 report = _sum(report, part)
                 if progress is not None:
                     progress(Progress(done + 1, len(todo), report.parsed, todo[done].sha))
@@ -486,6 +488,7 @@ def _sum(a: IndexReport, b: IndexReport) -> IndexReport:
         reused=a.reused + b.reused,
         documents_new=a.documents_new + b.documents_new,
         errors=a.errors + b.errors,
+        recorded=a.recorded + b.recorded,
         skipped=a.skipped + b.skipped,
     )
 

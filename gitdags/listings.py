@@ -196,7 +196,7 @@ def _of_files(
 
     def only(listing: Listing) -> Listing:
         rows: tuple[ListedDag, ...] = tuple(row for row in listing.dags if row.dag_id in ids)
-        return dataclasses.replace(listing, dags=rows, errors=())
+        return dataclasses.replace(listing, dags=rows)
 
     return only(old), only(new)
 

@@ -38,13 +38,14 @@ def run(context: Context, args: argparse.Namespace) -> int:
     if context.json:
         context.write_json(report)
         return 0
-    if report.parsed == 0 and report.reused == 0 and report.errors == 0:
+    recorded = f"{report.recorded:,} recorded without Airflow, " if report.recorded else ""
+    if not (report.parsed or report.reused or report.errors or report.recorded):
         rest = f", {len(report.skipped)} skipped" if report.skipped else ", all indexed"
         context.out.print(f"nothing to parse: {count(report.commits, 'commit')}{rest}")
         return 0
     context.out.print(
         f"{count(report.commits, 'commit')}: {count(report.parsed, 'file')} parsed, "
-        f"{report.reused:,} reused, {count(report.documents_new, 'new document')}, "
+        f"{report.reused:,} reused, {recorded}{count(report.documents_new, 'new document')}, "
         f"{count(report.errors, 'import error')}, {report.seconds:.1f} s"
     )
     return 0

@@ -165,9 +165,10 @@ class TestSaving:
         self, store: Store, repo: RegisteredRepository
     ) -> None:
         first = snapshot("a", made("one"))
-        key = first.dags[0][2]
+        key = first.dags[0].code_hash
+        files = ("dags/a.py", "dags/b.py")
         both = dataclasses.replace(
-            first, dags=((made("one"), "dags/a.py", key), (made("one"), "dags/b.py", key))
+            first, dags=tuple(FoundDag(made("one"), file, key) for file in files)
         )
         store.save(repo, both)
         listing = store.listing(repo, "a" * 40, store.environments_of(repo, "a" * 40)[0])
