@@ -1,4 +1,4 @@
-"""A process of its own for questions that may take long: which repositories, which commit.
+"""A process of its own for questions that may take long: which repositories, which commit, whose.
 
 It holds what the server must not: the catalog's libraries in its memory, walks through a hundred
 thousand commits, a database that is locked. It ends itself when an answer takes too long, or when
@@ -89,8 +89,8 @@ class Clerk:
             if answer.get("failed"):
                 log.error("%s", answer["failed"])
                 return NO_ANSWER
-            if question.topic == "commit":
-                return answer["commit"]
+            if question.topic in answer and question.topic != "repositories":
+                return answer[question.topic]
             parts += answer["repositories"]
             if not answer["more"]:
                 known = [MountedRepository(**part) for part in parts]
@@ -104,11 +104,12 @@ def work(answering: socket.socket, repositories: Repositories, moves: Moves | No
     """Answers questions until none comes for a minute. Runs in its own process."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     _end_with_parent()
+    office = _Office(repositories, moves)
     while select.select([answering], [], [], _IDLE)[0]:
         question = json.loads(answering.recv(_PACKET))
         # Ends this process, also in the midst of libgit2 or of a database that does not answer.
         signal.setitimer(signal.ITIMER_REAL, question["deadline"])
-        for answer in _answers(question, repositories, moves):
+        for answer in office.answers(question):
             answering.send(json.dumps({"id": question["id"], **answer}).encode())
         signal.setitimer(signal.ITIMER_REAL, 0)
 
@@ -118,26 +119,50 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _answers(
-    question: dict[str, Any], repositories: Repositories, moves: Moves | None
-) -> list[dict[str, Any]]:
-    try:
-        if question["topic"] == "commit":
-            return [{"commit": _commit(question, moves)}]
-        known = [asdict(each) for each in repositories()]
-    except Exception as error:
-        return [{"failed": getattr(error, "message", None) or repr(error)}]
-    batches = [known[at : at + _BATCH] for at in range(0, len(known), _BATCH)] or [[]]
-    return [
-        {"repositories": batch, "more": number < len(batches) - 1}
-        for number, batch in enumerate(batches)
-    ]
+class _Office:
+    """What a clerk works with: the register as last read, the repositories it has looked into."""
 
+    def __init__(self, repositories: Repositories, moves: Moves | None) -> None:
+        self._repositories, self._moves = repositories, moves
+        self._known: Sequence[MountedRepository] | None = None
+        self._open: dict[str, Repository] = {}
 
-def _commit(question: dict[str, Any], moves: Moves | None) -> str | None:
-    name = question["repository"]
-    recorded = (lambda ref: moves(name, ref)) if moves is not None else None
-    try:
-        return resolve(Repository(question["path"]), question["text"], moves=recorded).commit
-    except GitdagsError:
-        return None  # refused, ambiguous or absent: no such name
+    def answers(self, question: dict[str, Any]) -> list[dict[str, Any]]:
+        """The packets that answer a question."""
+        try:
+            if question["topic"] == "commit":
+                return [{"commit": self._commit(question)}]
+            if question["topic"] == "holder":
+                return [{"holder": self._holder(question["text"])}]
+            self._known = self._repositories()
+        except Exception as error:
+            return [{"failed": getattr(error, "message", None) or repr(error)}]
+        known = [asdict(each) for each in self._known]
+        batches = [known[at : at + _BATCH] for at in range(0, len(known), _BATCH)] or [[]]
+        return [
+            {"repositories": batch, "more": number < len(batches) - 1}
+            for number, batch in enumerate(batches)
+        ]
+
+    def _commit(self, question: dict[str, Any]) -> str | None:
+        name, moves = question["repository"], self._moves
+        recorded = (lambda ref: moves(name, ref)) if moves is not None else None
+        try:
+            git = Repository(question["path"])
+            return resolve(git, question["text"], moves=recorded).commit
+        except GitdagsError:
+            return None  # refused, ambiguous or absent: no such name
+
+    def _holder(self, commit: str) -> str | None:
+        """The first registered repository that has a submodule's commit."""
+        if self._known is None:
+            self._known = self._repositories()
+        for each in self._known:
+            try:
+                if each.path not in self._open:
+                    self._open[each.path] = Repository(each.path)
+                if self._open[each.path].peel(commit) == commit:
+                    return each.name
+            except GitdagsError:
+                continue  # cannot be opened: nothing of it is shown either
+        return None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from fuse_mount import protocol as p
-from fuse_mount.lifetimes import attribute_lifetime, entry_lifetime
-from fuse_mount.nodes import Node
-from fuse_mount.vfs import Vfs
+from fuse_mount.lifetimes import FOREVER, attribute_lifetime, entry_lifetime
+from fuse_mount.nodes import Directory, Node
+from fuse_mount.vfs import FOLDER, Vfs
 
 
 class Encoder:
@@ -19,6 +19,12 @@ class Encoder:
 
     def entry(self, node: Node) -> bytes:
         """A fuse_entry_out."""
+        if type(node) is Directory:  # what a first walk tells most of: nothing is looked up for it
+            number, at = node.id, node.time
+            return p.ENTRY.pack(
+                number, 0, FOREVER, FOREVER, 0, 0,
+                number, 0, 0, at, at, at, 0, 0, 0, FOLDER, 1, *self._owner, 0, 4_096, 0,
+            )  # fmt: skip
         values = entry_lifetime(node), attribute_lifetime(node)
         return p.ENTRY.pack(node.id, 0, *values, 0, 0, *self._attributes(node))
 

@@ -1,6 +1,6 @@
 """The adapter that speaks the kernel's FUSE protocol itself, one thread, no library.
 
-Each request is read from /dev/fuse, answered by one method of `Server`, and written back. What is
+Each request is read from /dev/fuse, answered by `Operations`, and written back. What is
 below a commit the kernel may keep forever, absent names too; what hangs on a ref it asks again at
 each use. Requests whose answer takes long wait in a `Lane`. docs/mount.md says what each choice
 was measured to bring.
@@ -17,38 +17,23 @@ from struct import Struct
 from time import perf_counter_ns
 
 from fuse_mount import protocol as p
-from fuse_mount.encoder import Encoder
-from fuse_mount.errnos import number_of
 from fuse_mount.lanes import Lane, Request
 from fuse_mount.ledger import Ledger
-from fuse_mount.lifetimes import absence_lifetime
-from fuse_mount.listings import Listings
 from fuse_mount.metrics import Metrics
-from fuse_mount.nodes import Node
 from fuse_mount.notifier import Notifier
-from fuse_mount.questions import Answer, Pending, Question
+from fuse_mount.operations import Data, Failure, Operations
+from fuse_mount.questions import TOPICS, Answer, Pending, Question
 from fuse_mount.table import Table
 from fuse_mount.vfs import Vfs
 
 log = logging.getLogger("gitdags.mount")
 
-Handler = Callable[[int, memoryview], bytes]
+_UNIQUE = Struct("=Q")
 _WANTED = (
     p.ASYNC_READ | p.AUTO_INVAL_DATA | p.DO_READDIRPLUS | p.NO_OPEN_SUPPORT | p.PARALLEL_DIROPS
     | p.MAX_PAGES | p.NO_OPENDIR_SUPPORT | p.INIT_EXT
 )  # fmt: skip
 _MAX_PAGES = 256  # 1 MiB a read
-_KEEP_CACHE, _CACHE_DIR = 2, 8
-_OPEN_KEPT = b"\0" * 8 + _KEEP_CACHE.to_bytes(4, "little") + b"\0" * 4
-_OPENDIR_KEPT = b"\0" * 8 + (_KEEP_CACHE | _CACHE_DIR).to_bytes(4, "little") + b"\0" * 4
-
-
-class Failure(Exception):
-    """A request that is answered with an errno."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
 
 
 class Server:
@@ -69,31 +54,10 @@ class Server:
         self.table = Table(ledger, node_memory)
         self.metrics = Metrics(self._gauges)
         self.lock = threading.Lock()
-        self._xattr, self._ready = xattr, ready
-        self._encoder = Encoder(vfs)
+        self._ready = ready
+        self._operations = Operations(vfs, self.table, lambda: ledger.agreed[2], xattr=xattr)
         self._notifier = Notifier(device, 0)
-        self._told: list[int] = []
-        self._listings = Listings(vfs, self._encoder, self._tell)
-        self._lanes = {
-            topic: Lane(f"lane-{topic}", ask, self._resume)
-            for topic in ("repositories", "commit", "content")
-        }
-        self._handlers: dict[int, Handler] = {
-            p.LOOKUP: self._lookup,
-            p.GETATTR: self._getattr,
-            p.READLINK: self._readlink,
-            p.OPEN: self._open,
-            p.OPENDIR: self._opendir,
-            p.READ: self._read,
-            p.READDIR: self._readdir,
-            p.READDIRPLUS: self._readdirplus,
-            p.STATFS: lambda node, body: p.SPACE,
-            p.RELEASE: lambda node, body: b"",
-            p.RELEASEDIR: lambda node, body: b"",
-            p.DESTROY: lambda node, body: b"",
-            p.GETXATTR: self._getxattr,
-            p.LISTXATTR: self._listxattr,
-        }
+        self._lanes = {topic: Lane(f"lane-{topic}", ask, self._resume) for topic in TOPICS}
 
     # ── the loop ──────────────────────────────────────────────────────────────────────────────
 
@@ -122,7 +86,7 @@ class Server:
             lane.stop()
 
     def _handle(self, length: int) -> None:
-        _, opcode, unique, node, *_ = p.IN_HEADER.unpack_from(self.ledger.buffer)
+        _, opcode, unique, node = p.IN_HEADER.unpack_from(self.ledger.buffer)
         body = self.ledger.buffer[p.IN_HEADER.size : length]
         start = perf_counter_ns()
         if opcode in p.SILENT:
@@ -142,7 +106,7 @@ class Server:
     def _answer(self, opcode: int, unique: int, node: int, body: memoryview) -> None:
         """Answers one request, or puts it aside. The lock is the caller's to hold."""
         try:
-            data = self._data(opcode, node, body)
+            data = self._operations.answer(opcode, node, body)
         except Failure as failure:
             self.metrics.errors[failure.number] += 1
             self._send(p.failed(unique, failure.number))
@@ -151,34 +115,14 @@ class Server:
         else:
             self._send(p.ok(unique, len(data)), data)
 
-    def _data(self, opcode: int, node: int, body: memoryview) -> bytes:
-        """A request's answer. Raises Failure or Pending."""
-        self._told.clear()
-        handler = self._handlers.get(opcode)
-        if handler is None:
-            raise Failure(errno.EROFS if opcode in p.WRITES else errno.ENOSYS)
-        try:
-            return handler(node, body)
-        except (Failure, Pending):
-            self._untell()
-            raise
-        except Exception as error:
-            self._untell()
-            raise Failure(number_of(error, opcode)) from None
-
-    def _send(self, header: bytes, data: bytes = b"") -> None:
+    def _send(self, header: bytes, data: Data = b"") -> None:
         try:
             os.writev(self.device, (header, data))
-            self._told.clear()  # a later failure is another answer's
+            self.table.settle()
         except OSError as error:
-            self._untell()  # the kernel was not told after all
+            self.table.take_back()
             if error.errno not in (errno.ENOENT, errno.ENODEV):
                 log.error("the kernel refused an answer: %s", error.strerror)
-
-    def _untell(self) -> None:
-        for number in self._told:
-            self.table.forget(number, 1)
-        self._told.clear()
 
     # ── slow answers ──────────────────────────────────────────────────────────────────────────
 
@@ -191,7 +135,7 @@ class Server:
     def _resume(self, request: Request, question: Question, answer: Answer) -> None:
         """Answers a request put aside; in the lane's thread, while the serving thread waits."""
         with self.lock:
-            with self.vfs.knowing(question, answer):
+            with self.vfs.knowing({question: answer}):
                 self._answer(request.opcode, request.unique, request.node, memoryview(request.body))
             self.ledger.taken_up(request.unique)
 
@@ -246,7 +190,7 @@ class Server:
             for unique in self.ledger.aside():
                 self.ledger.taken_up(unique)
         else:
-            length, opcode, unique, *_ = p.IN_HEADER.unpack_from(self.ledger.buffer)
+            length, opcode, unique, _ = p.IN_HEADER.unpack_from(self.ledger.buffer)
             aside = self.ledger.aside()
             if opcode not in p.SILENT and unique not in aside:
                 self._handle(length)  # answered twice if it was answered: the kernel ignores that
@@ -255,89 +199,6 @@ class Server:
                 self._send(p.failed(unique, errno.EIO))
         self._ready()
 
-    # ── nodes ─────────────────────────────────────────────────────────────────────────────────
-
-    def _node(self, number: int) -> Node:
-        if number == 1:
-            return self.vfs.root
-        try:
-            return self.table[number]
-        except KeyError:
-            raise Failure(errno.ESTALE) from None
-
-    def _entry(self, node: Node) -> bytes:
-        """The kernel's entry for a node, which counts as telling it."""
-        entry = self._encoder.entry(node)
-        self._tell(node)
-        return entry
-
-    def _tell(self, node: Node) -> None:
-        self.table.hold(node)
-        self._told.append(node.id)
-
-    def _lookup(self, number: int, body: memoryview) -> bytes:
-        parent = self._node(number)
-        name = bytes(body[:-1])
-        node = self.vfs.lookup(parent, name)
-        if node is not None:
-            return self._entry(node)
-        lifetime = absence_lifetime(parent, name)
-        if not lifetime:
-            raise Failure(errno.ENOENT)
-        return p.ENTRY.pack(0, 0, lifetime, *[0] * 19)
-
-    def _getattr(self, number: int, body: memoryview) -> bytes:
-        node = self._node(number)
-        return self._encoder.answer(node)
-
-    def _readlink(self, number: int, body: memoryview) -> bytes:
-        target = self.vfs.target(self._node(number))
-        if target is None:
-            raise Failure(errno.ENOENT)
-        return target
-
-    def _open(self, number: int, body: memoryview) -> bytes:
-        if self.ledger.agreed[2] & p.NO_OPEN_SUPPORT:
-            raise Failure(errno.ENOSYS)  # never asked again: open(2) and close(2) cost no request
-        return _OPEN_KEPT
-
-    def _opendir(self, number: int, body: memoryview) -> bytes:
-        if self.ledger.agreed[2] & p.NO_OPENDIR_SUPPORT:
-            raise Failure(errno.ENOSYS)
-        return _OPENDIR_KEPT
-
-    def _read(self, number: int, body: memoryview) -> bytes:
-        _, offset, size = p.READ_IN.unpack_from(body)
-        return self.vfs.read(self._node(number), offset, size)
-
-    def _readdirplus(self, number: int, body: memoryview) -> bytes:
-        return self._list(number, body, plus=True)
-
-    def _readdir(self, number: int, body: memoryview) -> bytes:
-        return self._list(number, body, plus=False)
-
-    def _list(self, number: int, body: memoryview, *, plus: bool) -> bytes:
-        _, offset, size = p.READ_IN.unpack_from(body)
-        return self._listings.page(self._node(number), offset, size, plus=plus)
-
-    # ── extended attributes ───────────────────────────────────────────────────────────────────
-
-    def _getxattr(self, number: int, body: memoryview) -> bytes:
-        if not self._xattr:
-            raise Failure(errno.ENOSYS)  # never asked again; asking cost a warm `ls -lR` tenfold
-        size, _ = p.XATTR_IN.unpack_from(body)
-        value = self.vfs.details(self._node(number)).get(bytes(body[p.XATTR_IN.size : -1]))
-        if value is None:
-            raise Failure(errno.ENODATA)
-        return _sized(value, size)
-
-    def _listxattr(self, number: int, body: memoryview) -> bytes:
-        if not self._xattr:
-            raise Failure(errno.ENOSYS)
-        size, _ = p.XATTR_IN.unpack_from(body)
-        details = self.vfs.details(self._node(number))
-        return _sized(b"".join(name + b"\0" for name in details), size)
-
     def _gauges(self) -> dict[str, float]:
         return {
             "nodes": len(self.table),
@@ -345,14 +206,3 @@ class Server:
             "blob_cache_misses": self.vfs.blobs.misses,
             "repositories": len(self.vfs.shelf.names()),
         }
-
-
-_UNIQUE = Struct("=Q")
-
-
-def _sized(value: bytes, size: int) -> bytes:
-    if size == 0:  # how long would it be?
-        return p.XATTR_IN.pack(len(value), 0)
-    if size < len(value):
-        raise Failure(errno.ERANGE)
-    return value

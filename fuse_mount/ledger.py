@@ -95,19 +95,16 @@ class Ledger:
     def add(self, number: int, payload: tuple[Any, ...], lookups: int) -> int:
         """Writes a record and returns its place. Raises Full."""
         data = marshal.dumps(payload)
-        slots = -(-(_RECORD.size + len(data)) // _SLOT)
+        size = _RECORD.size + len(data)
+        slots = -(-size // _SLOT)
         free = self._free.get(slots)
-        fresh = not free
         place = free.pop() if free else self._end
-        stop = place + slots * _SLOT
-        if stop > len(self._map):
+        if place + size > len(self._map):
             raise Full
-        start = place + _RECORD.size
-        self._map[start : start + len(data)] = data
-        _RECORD.pack_into(self._map, place, number, lookups, slots, len(data))
-        if fresh:
-            self._end = stop
-            _USED.pack_into(self._map, 512, stop)
+        self._map[place : place + size] = _RECORD.pack(number, lookups, slots, len(data)) + data
+        if place == self._end:
+            self._end += slots * _SLOT
+            _USED.pack_into(self._map, 512, self._end)
         return place
 
     def count(self, place: int, lookups: int) -> None:

@@ -14,16 +14,19 @@ import functools
 import logging
 import os
 import stat
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from fuse_mount import device
 from fuse_mount import protocol as p
 from fuse_mount.errnos import number_of
 from fuse_mount.metrics import Metrics
-from fuse_mount.nodes import Directory, Lost, Node, Root, Submodule
-from fuse_mount.questions import Answer, Pending, Question
+from fuse_mount.nodes import Directory, File, Lost, Node, Root, Submodule
+from fuse_mount.questions import TOPICS, Answer, Pending, Question
+from fuse_mount.standin import StandIns
 from fuse_mount.vfs import Vfs
 
 if TYPE_CHECKING:
@@ -34,6 +37,8 @@ T = TypeVar("T")
 
 _LIFETIME = 30.0
 _PATHS = 20_000  # paths below commits whose node is kept; about 300 bytes each
+_FILL_PLUS = 2  # FUSE_FILL_DIR_PLUS: the kernel need not ask for each name
+_PARALLEL_LOOKUPS = 1 << 18  # FUSE_CAP_PARALLEL_DIROPS; libfuse passes it on from 3.17 on
 _SONAMES = ("libfuse3.so.4", "libfuse3.so.3")
 
 
@@ -64,8 +69,20 @@ def library() -> ModuleType:
     return cast("ModuleType", mfusepy)
 
 
+class Listed(NamedTuple):
+    """A name in a folder, and what stat(2) tells of it."""
+
+    name: bytes
+    attributes: dict[str, int]
+    lasting: bool = False
+    """whether these are all attributes, and for good; else type and inode number"""
+
+
 class Adapter:
-    """The operations mfusepy calls, by path; every one translates and does no more."""
+    """The operations mfusepy calls, by path; every one translates and does no more.
+
+    Within ``standing_in()`` somebody else answers, while this thread waits for a slow answer.
+    """
 
     use_ns = True
 
@@ -76,12 +93,17 @@ class Adapter:
         *,
         xattr: bool = False,
         ready: Callable[[], None] = lambda: None,
+        standing_in: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.vfs = vfs
+        self.standing_in = standing_in
         self.metrics = Metrics()
         self._ask, self._ready = ask, ready
         self._owner = os.getuid(), os.getgid()
         self._nodes: dict[bytes, Node] = {}
+        self._last: tuple[Directory | None, list[Listed]] = None, []
+        self._lock = threading.Lock()
+        self._queues = {topic: threading.RLock() for topic in TOPICS}
         if xattr:  # mfusepy registers what is there; without them the kernel asks once and no more
             self.getxattr, self.listxattr = self._getxattr, self._listxattr
 
@@ -92,6 +114,7 @@ class Adapter:
         config.entry_timeout = config.attr_timeout = _LIFETIME
         config.negative_timeout = 0.0
         config.kernel_cache = config.use_ino = 1
+        connection.want |= connection.capable & _PARALLEL_LOOKUPS
         self._ready()
 
     def getattr(self, path: str, handle: Any = None) -> dict[str, int]:
@@ -117,9 +140,9 @@ class Adapter:
         """Bytes of a file."""
         return self._do(p.READ, lambda: self.vfs.read(self._node(path), offset, size))
 
-    def readdir(self, path: str, handle: Any) -> Iterator[tuple[str, dict[str, int], int]]:
-        """(name, attributes, 0) of all in a folder."""
-        return iter(self._do(p.READDIR, lambda: self._list(path)))
+    def readdir(self, path: str, handle: Any) -> list[Listed]:
+        """All in a folder."""
+        return self._do(p.READDIR, lambda: self._list(path))
 
     def statfs(self, path: str) -> dict[str, int]:
         """No space; names of at most 255 bytes."""
@@ -169,29 +192,35 @@ class Adapter:
             "st_atime": at, "st_mtime": at, "st_ctime": at,
         }  # fmt: skip
 
-    def _list(self, path: str) -> list[tuple[str, dict[str, int], int]]:
+    def _list(self, path: str) -> list[Listed]:
         folder = self._node(path)
         found = [  # an entry without an inode number would be skipped
-            (".", {"st_ino": folder.id, "st_mode": stat.S_IFDIR}, 0),
-            ("..", {"st_ino": 1, "st_mode": stat.S_IFDIR}, 0),
+            Listed(b".", {"st_ino": folder.id, "st_mode": stat.S_IFDIR}),
+            Listed(b"..", {"st_ino": 1, "st_mode": stat.S_IFDIR}),
         ]
         if type(folder) is Directory:
-            for name, node in self.vfs.listing(folder):
-                lost = {"st_ino": node.id, "st_mode": stat.S_IFREG}
-                found.append((_str(name), lost if type(node) is Lost else self._stat(node), 0))
-            return found
+            if self._last[0] != folder:  # a long one is asked for in many pieces
+                found += [self._listed(*each) for each in self.vfs.listing(folder)]
+                self._last = folder, found
+            return self._last[1]
         if type(folder) is Root:
             self.vfs.refresh()
         elif type(folder) is Submodule:
             return found
         names = self.vfs.names(cast("Any", folder))
-        return found + [(_str(n), {"st_ino": ino, "st_mode": mode}, 0) for ino, n, mode in names]
+        return found + [Listed(n, {"st_ino": ino, "st_mode": mode}) for ino, n, mode in names]
+
+    def _listed(self, name: bytes, node: Node) -> Listed:
+        if type(node) is Directory or type(node) is File:
+            return Listed(name, self._stat(node), lasting=True)
+        mode = stat.S_IFREG if type(node) is Lost else stat.S_IFDIR
+        return Listed(name, {"st_ino": node.id, "st_mode": mode})
 
     def _do(self, opcode: int, action: Callable[[], T]) -> T:
         """What an action yields, slow answers waited for; raises OSError for what it raises."""
         start = perf_counter_ns()
         try:
-            return self._ask_through(action)
+            return self._answered(action, {})
         except Exception as error:
             number = number_of(error, opcode)
             self.metrics.errors[number] += 1
@@ -199,18 +228,18 @@ class Adapter:
         finally:
             self.metrics.record(opcode, perf_counter_ns() - start)
 
-    def _ask_through(self, action: Callable[[], T]) -> T:
-        try:
-            return action()
-        except Pending as pending:
-            question = pending.question
-        # One thread serves all: everybody waits, for no longer than the clerk's deadline.
-        with self.vfs.knowing(question, self._ask(question)):
-            return action()
-
-
-def _str(name: bytes) -> str:
-    return name.decode("utf-8", "surrogateescape")
+    def _answered(self, action: Callable[[], T], answers: Mapping[Question, Answer]) -> T:
+        """What an action yields; while it waits for a slow answer, other threads go on."""
+        with self._lock, self.vfs.knowing(answers):
+            try:
+                return action()
+            except Pending as pending:
+                question = pending.question
+        with ExitStack() as used:  # the queue is held until then: the next answer may close a copy
+            with self.standing_in():
+                used.enter_context(self._queues[question.topic])
+                answers = {**answers, question: self._ask(question)}
+            return self._answered(action, answers)
 
 
 def serve(adapter: Adapter, mountpoint: str, *, allow_other: bool) -> None:
@@ -218,13 +247,27 @@ def serve(adapter: Adapter, mountpoint: str, *, allow_other: bool) -> None:
     mfusepy = library()
 
     class Fuse(mfusepy.FUSE):  # type: ignore[name-defined, misc]  # the class of a module found late
-        """mfusepy's, but listings of commits stay in the kernel."""
+        """mfusepy's, but listings of commits stay in the kernel and carry all attributes."""
 
         def opendir(self, path: bytes, info: Any) -> int:
             if adapter.lasting(path.decode("utf-8", "surrogateescape")):
                 info.contents.keep_cache = info.contents.cache_readdir = 1
             return 0
 
+        def readdir_fuse_3(
+            self, path: bytes, buffer: Any, add: Any, offset: int, info: Any, flags: int
+        ) -> int:
+            text = path.decode("utf-8", "surrogateescape")
+            places = adapter.lasting(text)  # else all at once, as names may come and go in between
+            status = mfusepy.c_stat()
+            for place, each in enumerate(adapter.readdir(text, 0)[offset:], offset + 1):
+                mfusepy.set_st_attrs(status, each.attributes, use_ns=True)
+                how = _FILL_PLUS if each.lasting else 0
+                if add(buffer, each.name, status, place if places else 0, how) and places:
+                    break
+            return 0
+
+    adapter.standing_in = StandIns(mfusepy._libfuse).serving
     options: dict[str, Any] = {"allow_other": True} if allow_other else {}
     try:
         Fuse(

@@ -3,125 +3,133 @@
 from __future__ import annotations
 
 import bisect
+import itertools
 import stat
 from collections import OrderedDict
 from collections.abc import Callable
+from struct import Struct
 
 from fuse_mount import protocol as p
+from fuse_mount.commits import subfolder
 from fuse_mount.encoder import Encoder
 from fuse_mount.nodes import Directory, File, Folder, Lost, Node, RefFolder, Root, Submodule
 from fuse_mount.vfs import Vfs
 
-_DIRECTORY_TYPE, _FILE_TYPE = stat.S_IFDIR >> p.DT_SHIFT, stat.S_IFREG >> p.DT_SHIFT
-_Row = tuple[bytes, File | None, bytes]
-"""Name, the file if it is one, and its whole directory entry; empty for folders."""
+END = 1 << 62
+"""The offset behind a folder's last entry, more than any id: what follows it needs no look-up."""
+
+_INODE = Struct("=Q")
 _ROWS = 20_000  # rows kept; about 450 bytes each
 
 
 class Listings:
-    """Pages of folders. ``tell`` is called for each node that a page tells the kernel of."""
+    """Pages of folders. ``tell`` is called with the nodes that a page tells the kernel of."""
 
-    def __init__(self, vfs: Vfs, encoder: Encoder, tell: Callable[[Node], None]) -> None:
+    def __init__(self, vfs: Vfs, encoder: Encoder, tell: Callable[..., None]) -> None:
         self._vfs, self._encoder, self._tell = vfs, encoder, tell
-        self._kept: OrderedDict[tuple[str, str], list[_Row]] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str], _Rows] = OrderedDict()
         self._size = 0
 
-    def page(self, folder: Node, offset: int, size: int, *, plus: bool) -> bytes:
+    def page(self, folder: Node, offset: int, size: int, *, plus: bool) -> bytes | bytearray:
         """At most ``size`` bytes of entries behind an offset, none at the end.
 
         Raises NotADirectoryError, and what the file system does.
         """
-        page = _Page(size, plus)
-        if offset < 1:
-            page.add(folder.id, 1, b".", _DIRECTORY_TYPE, p.NO_ENTRY)
-        if offset < 2:
-            page.add(1, 2, b"..", _DIRECTORY_TYPE, p.NO_ENTRY)
         if type(folder) is Directory:
-            self._commit(folder, max(0, offset - 2), page)
-        elif isinstance(folder, Root | RefFolder | Submodule):
-            self._names(folder, offset, page)
-        else:
-            raise NotADirectoryError
-        return bytes(page.data)
+            return self._commit(folder, offset, size, plus)
+        if isinstance(folder, Root | RefFolder | Submodule):
+            return self._names(folder, offset, size, plus)
+        raise NotADirectoryError
 
-    def _commit(self, folder: Directory, first: int, page: _Page) -> None:
-        if first and first >= self._vfs.size(folder):
-            return  # the question whether there is more, asked after every listing
+    # ── below a commit ────────────────────────────────────────────────────────────────────────
+
+    def _commit(self, folder: Directory, first: int, size: int, plus: bool) -> bytes | bytearray:
+        """Rows as they are kept, but for what differs between commits: the folders."""
         rows = self._rows(folder)
-        for index in range(first, len(rows)):
-            name, file, row = rows[index]
-            if not page.fits(name):
-                return
-            if row:
-                if file is not None and page.plus:
-                    self._tell(file)
-                page.data += row if page.plus else row[p.ENTRY.size :]
-                continue
-            node = self._vfs.lookup(folder, name)
-            if node is not None:
-                entry = b""
-                if page.plus:
-                    entry = self._encoder.entry(node)
-                    self._tell(node)
-                page.add(node.id, index + 3, name, _DIRECTORY_TYPE, entry)
+        if first >= len(rows.files):
+            return b""
+        starts = rows.starts
+        start, stop = starts[first], bisect.bisect_right(starts, starts[first] + size) - 1
+        page = bytearray(rows.data[start : starts[stop]])
+        if first == 0:
+            _INODE.pack_into(page, p.ENTRY.size, folder.id)
+        nodes: list[Node] = list(filter(None, rows.files[first:stop]))
+        for row, name, tree in rows.folders:
+            if first <= row < stop:
+                node = subfolder(folder, name, tree)
+                nodes.append(node)
+                at = starts[row] - start
+                page[at : at + p.ENTRY.size] = self._encoder.entry(node)
+                _INODE.pack_into(page, at + p.ENTRY.size, node.id)
+        if plus:
+            self._tell(*nodes)
+            return page
+        bounds = itertools.pairwise(at - start for at in starts[first : stop + 1])
+        return b"".join(page[at + p.ENTRY.size : end] for at, end in bounds)
 
-    def _rows(self, folder: Directory) -> list[_Row]:
-        """A folder's listing, ready but for what differs between commits: the folders in it.
-
-        Kept by tree: a commit shares nearly all of its trees with its neighbours, and 10,000 names
-        are asked for in hundreds of pieces.
-        """
+    def _rows(self, folder: Directory) -> _Rows:
+        """A folder's rows, kept by tree: a commit shares nearly all of its trees with its neighbours."""
         key = folder.repository, folder.tree
         rows = self._kept.get(key)
         if rows is not None:
             self._kept.move_to_end(key)
             return rows
-        rows = []
-        for index, (name, node) in enumerate(self._vfs.listing(folder)):
-            page = _Page(0, plus=True)
-            if type(node) is File:
-                kind = node.mode >> p.DT_SHIFT
-                page.add(node.id, index + 3, name, kind, self._encoder.entry(node))
-                rows.append((name, node, bytes(page.data)))
-            elif type(node) is Lost:
-                page.add(node.id, index + 3, name, _FILE_TYPE, p.NO_ENTRY)
-                rows.append((name, None, bytes(page.data)))
-            else:
-                rows.append((name, None, b""))
-        self._kept[key] = rows
-        self._size += len(rows)
+        rows = self._kept[key] = _Rows(self._vfs.listing(folder), self._encoder)
+        self._size += len(rows.files)
         while self._size > _ROWS and len(self._kept) > 1:
-            self._size -= len(self._kept.popitem(last=False)[1])
+            self._size -= len(self._kept.popitem(last=False)[1].files)
         return rows
 
-    def _names(self, folder: Folder, offset: int, page: _Page) -> None:
+    # ── above a commit ────────────────────────────────────────────────────────────────────────
+
+    def _names(self, folder: Folder, offset: int, size: int, plus: bool) -> bytes:
         """Refs and repositories: names only, as whatever is told of them does not last."""
         if type(folder) is Root and offset == 0:
             self._vfs.refresh()
         names = self._vfs.names(folder)
-        for number, name, mode in names[bisect.bisect_right(names, (offset, b"\xff" * 256)) :]:
-            if not page.fits(name):
-                return
-            page.add(number, number, name, mode >> p.DT_SHIFT, p.NO_ENTRY)
+        first = bisect.bisect_right(names, (offset, b"\xff" * 256))
+        rows = [(1, folder.id, b".", stat.S_IFDIR), (2, 1, b"..", stat.S_IFDIR)][offset:]
+        rows += [(number, number, name, mode) for number, name, mode in names[first : first + size]]
+        entry, last = p.NO_ENTRY if plus else b"", names[-1][0] if names else 2
+        page = bytearray()
+        for after, number, name, mode in rows:
+            row = _row(number, END if after == last else after, name, mode, entry)
+            if len(page) + len(row) > size:
+                break
+            page += row
+        return bytes(page)
 
 
-class _Page:
-    """Entries up to the size asked for."""
+class _Rows:
+    """A tree's listing, with all that is the same wherever the tree is.
 
-    __slots__ = ("data", "plus", "room")
+    ``data`` has a row per entry, ``.`` and ``..`` first, without the ids and times of folders;
+    ``starts`` where each begins, and the end. ``files`` has each row's file, or None.
+    """
 
-    def __init__(self, size: int, plus: bool) -> None:
-        self.data = bytearray()
-        self.plus, self.room = plus, size
+    __slots__ = ("data", "files", "folders", "starts")
 
-    def fits(self, name: bytes) -> bool:
-        """Whether an entry of that name still has room."""
-        length = (len(name) + 7 & ~7) + p.DIRENT.size + (p.ENTRY.size if self.plus else 0)
-        return len(self.data) + length <= self.room
+    def __init__(self, listing: list[tuple[bytes, Node]], encoder: Encoder) -> None:
+        self.files: list[File | None] = [None, None]
+        self.folders: list[tuple[int, bytes, str]] = []
+        rows = [(0, b".", stat.S_IFDIR, p.NO_ENTRY), (1, b"..", stat.S_IFDIR, p.NO_ENTRY)]
+        for name, node in listing:
+            mode, entry = stat.S_IFDIR, p.NO_ENTRY
+            if type(node) is File:
+                mode, entry = node.mode, encoder.entry(node)
+            elif type(node) is Directory:
+                self.folders.append((len(rows), name, node.tree))
+            elif type(node) is Lost:
+                mode = stat.S_IFREG
+            rows.append((node.id, name, mode, entry))
+            self.files.append(node if type(node) is File else None)
+        offsets = [*range(1, len(rows)), END]
+        written = [_row(r[0], after, *r[1:]) for r, after in zip(rows, offsets, strict=True)]
+        self.data = b"".join(written)
+        self.starts = [0, *itertools.accumulate(map(len, written))]
 
-    def add(self, number: int, after: int, name: bytes, kind: int, entry: bytes) -> None:
-        """Appends an entry; ``after`` is the offset that goes on behind it."""
-        if self.plus:
-            self.data += entry
-        self.data += p.DIRENT.pack(number, after, len(name), kind)
-        self.data += name + b"\0" * (-len(name) & 7)
+
+def _row(number: int, after: int, name: bytes, mode: int, entry: bytes) -> bytes:
+    """A directory entry; ``after`` is the offset that goes on behind it."""
+    head = p.DIRENT.pack(number, after, len(name), mode >> p.DT_SHIFT)
+    return entry + head + name + b"\0" * (-len(name) & 7)

@@ -18,6 +18,7 @@ _PATIENCE = 2.0  # seconds a healthy server needs by far less of
 class MountEntry:
     """One line of /proc/self/mountinfo."""
 
+    id: str
     path: str
     type: str
     device: str
@@ -32,7 +33,8 @@ def mounted() -> list[MountEntry]:
         kind = fields[fields.index(b"-") + 1]
         path = fields[4].replace(b"\\040", b" ").replace(b"\\011", b"\t")
         path = path.replace(b"\\012", b"\n").replace(b"\\134", b"\\")
-        entries.append(MountEntry(os.fsdecode(path), kind.decode(), fields[2].decode()))
+        number, where = fields[0].decode(), os.fsdecode(path)
+        entries.append(MountEntry(number, where, kind.decode(), fields[2].decode()))
     return entries
 
 
@@ -78,13 +80,14 @@ def _answers(path: str) -> bool:
 def holders(path: str, limit: int = 5) -> list[str]:
     """Who uses a mount: ``python3 (pid 4711, working directory)``; only processes we may look at.
 
-    Reads links of /proc alone, so that a dead mount cannot make it hang.
+    Reads /proc alone, so that a dead mount cannot make it hang.
     """
+    mount = next((entry.id for entry in reversed(mounted()) if entry.path == path), "")
     found = []
     for process in Path("/proc").iterdir():
         if not process.name.isdecimal():
             continue
-        use = _use(process, path)
+        use = _use(process, path, mount)
         if use is not None:
             with contextlib.suppress(OSError):
                 name = (process / "comm").read_text().strip()
@@ -94,23 +97,34 @@ def holders(path: str, limit: int = 5) -> list[str]:
     return found
 
 
-def _use(process: Path, path: str) -> str | None:
-    def below(link: Path) -> bool:
-        try:
-            target = os.readlink(link)
-        except OSError:
-            return False
-        return target == path or target.startswith(path.rstrip("/") + "/")
-
-    if below(process / "cwd"):
-        return "working directory"
-    if below(process / "root"):
-        return "root directory"
+def _use(process: Path, path: str, mount: str) -> str | None:
+    """How a process uses a mount; by the mount's id, as a path may be what the mount covers."""
     try:
-        if any(below(link) for link in (process / "fd").iterdir()):
+        if _mount_of(process / "cwd") == mount:
+            return "working directory"
+        if _mount_of(process / "root") == mount:
+            return "root directory"
+        if any(_mount_in(each) == mount for each in (process / "fdinfo").iterdir()):
             return "open file"
         if f" {path.rstrip('/')}/" in (process / "maps").read_text(errors="replace"):
             return "mapped file"
     except OSError:
         return None  # another user's, or ended just now
     return None
+
+
+def _mount_of(link: Path) -> str:
+    """The id of the mount that a link of /proc leads into. O_PATH asks no server."""
+    descriptor = os.open(link, os.O_PATH | os.O_CLOEXEC)
+    try:
+        return _mount_in(Path(f"/proc/self/fdinfo/{descriptor}"))
+    finally:
+        os.close(descriptor)
+
+
+def _mount_in(info: Path) -> str:
+    for line in info.read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name == "mnt_id":
+            return value.strip()
+    return ""

@@ -53,8 +53,8 @@ PRUNE_MINOR = 45  # Linux 6.18
 
 # ── structures, all little-endian as on every machine Linux runs FUSE servers in Python on ────
 
-IN_HEADER = Struct("=IIQQIIIHH")
-"""length, opcode, unique, node id, uid, gid, pid, length of extensions, padding"""
+IN_HEADER = Struct("=IIQQ16x")
+"""length, opcode, unique, node id; who asks is of no interest: the kernel has checked it"""
 OUT_HEADER = Struct("=IiQ")
 """length, negative errno (or a notification's code), unique"""
 ATTRIBUTES = "6Q10I"

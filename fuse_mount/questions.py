@@ -7,18 +7,21 @@ system the same thing again with the answer at hand.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
+
+Topic = Literal["repositories", "commit", "holder", "content"]
+TOPICS: tuple[Topic, ...] = get_args(Topic)
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
     """What is to be found out."""
 
-    topic: Literal["repositories", "commit", "content"]
+    topic: Topic
     repository: str = ""
     """its name"""
     text: str = ""
-    """a revision expression, or a blob's id"""
+    """a revision expression, a commit's or a blob's id"""
 
 
 class Pending(Exception):
@@ -33,5 +36,6 @@ NO_ANSWER = object()
 """Said when the time for an answer ran out."""
 
 Answer = object
-"""``repositories``: a sequence of MountedRepository. ``commit``: a full SHA, or None. ``content``:
-an open descriptor of a file with the blob's bytes, or None if it cannot be had."""
+"""``repositories``: a sequence of MountedRepository. ``commit``: a full SHA, or None. ``holder``: the
+name of a repository that has the commit, or None. ``content``: an open descriptor of a file with
+the blob's bytes."""

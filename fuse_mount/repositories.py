@@ -116,14 +116,3 @@ class Shelf:
             self._failed[name] = (time.monotonic(), error.message)
             raise Unavailable(error.message) from None
         return found
-
-    def holder(self, commit: str) -> Opened | None:
-        """A repository that has this commit, for submodules; None where none does."""
-        for name in self._known:
-            try:
-                opened = self[name]
-            except Unavailable:
-                continue
-            if opened.git.peel(commit) == commit:
-                return opened
-        return None

@@ -13,13 +13,14 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NoReturn
 
-from fuse_mount import clerk, device, mounts
+from fuse_mount import clerk, device, mounts, orphan
 from fuse_mount.ledger import Ledger
 from fuse_mount.questions import Question
 from fuse_mount.repositories import MountedRepository, Shelf
@@ -117,9 +118,17 @@ class Supervisor:
         """Starts a server and waits until it answers. Raises ServerKeepsDying."""
         ready, say = os.pipe()
 
+        def began() -> None:
+            self._mounted = mounts.device_at(self.plan.mountpoint)  # in the server, which may
+            os.write(say, b"1")  # have to unmount it by itself
+            os.close(say)
+
         def work() -> None:
             os.close(ready)
-            self._serve(lambda: _say_once(say))
+            orphan.watch(supervisor, self._abandon)
+            self._serve(began)
+
+        supervisor = os.getpid()
 
         self._server = self._fork(work)
         os.close(say)
@@ -142,7 +151,8 @@ class Supervisor:
         plan = self.plan
         limit_memory(plan.pack_memory, 8 << 20)
         shelf = Shelf(self._known, tree_memory=plan.tree_memory)
-        vfs = Vfs(shelf, blob_memory=plan.blob_memory)
+        # libfuse before 3.17 has the kernel look up one name of a folder at a time.
+        vfs = Vfs(shelf, blob_memory=plan.blob_memory, lazy=plan.backend == "libfuse")
         desk = clerk.Clerk(self._asking, plan.deadline)
         desk.know(self._known)
         spool = Spool(shelf, plan.spool)
@@ -174,6 +184,19 @@ class Supervisor:
             )
             _publish(adapter.metrics.prometheus, plan.metrics_port)
             libfuse.serve(adapter, plan.mountpoint, allow_other=plan.allow_other)
+
+    def _abandon(self) -> None:
+        """In the server, when the supervisor has died: nobody would replace this server.
+
+        The mount goes out of sight, so that another can take its place. Who still uses it is
+        served; the last one ends it.
+        """
+        log.error("the supervisor died: unmounting %s", shown(self.plan.mountpoint, 500))
+        try:
+            self._unmount(lazy=True)
+        except GitdagsError as error:
+            log.error("%s", error.message)
+            os._exit(70)  # a dead mount is at least seen to be one
 
     # ── waiting ───────────────────────────────────────────────────────────────────────────────
 
@@ -260,7 +283,7 @@ def _run_child(work: Callable[[], None]) -> NoReturn:
     """A child's whole life; it never returns into the code of its parent."""
     code = 0
     try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _AWAITED)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _AWAITED - {signal.SIGUSR1})  # see _publish
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.setpgid(0, 0)  # Ctrl-C is the supervisor's to act on
         work()
@@ -275,11 +298,6 @@ def _run_child(work: Callable[[], None]) -> NoReturn:
         os._exit(code)
 
 
-def _say_once(pipe: int) -> None:
-    os.write(pipe, b"1")
-    os.close(pipe)
-
-
 def _how(status: int) -> str:
     if os.WIFSIGNALED(status):
         return signal.Signals(os.WTERMSIG(status)).name
@@ -288,7 +306,12 @@ def _how(status: int) -> str:
 
 def _publish(text: Callable[[], str], port: int) -> None:
     """Writes the metrics to the log on SIGUSR1, and serves them on loopback if asked to."""
-    signal.signal(signal.SIGUSR1, lambda *_: log.warning("metrics\n%s", text()))
+
+    def tell() -> None:  # not from a handler: libfuse's loop would not let one run
+        while signal.sigwait({signal.SIGUSR1}):
+            log.warning("metrics\n%s", text())
+
+    threading.Thread(target=tell, name="metrics", daemon=True).start()
     if port:
         from fuse_mount.publish import publish
 

@@ -46,6 +46,7 @@ class Table:
         self._limit = max(1_000, memory // NODE_COST)
         self._held: dict[int, _Held] = {}
         self._told_full = False
+        self._unsettled: list[int] = []
         for number, lookups, payload, place in ledger.records():
             kind, *fields = payload
             node = _KINDS[kind](*fields)
@@ -59,21 +60,34 @@ class Table:
         """The node of an id. Raises KeyError for one that the kernel was never told, or forgot."""
         return self._held[number].node
 
-    def hold(self, node: Node) -> None:
-        """Counts that the kernel is told of a node once more.
+    def hold(self, *nodes: Node) -> None:
+        """Counts that the kernel is told of each node once more: until `settle`, provisionally.
 
         Raises Damaged where another node has its id: somebody has made two blobs for that.
         """
-        held = self._held.get(node.id)
-        if held is None:
-            self._add(node)
-            return
-        if held.node != node:
-            log.error("two nodes share the id %d: %r and %r", node.id, held.node, node)
-            raise Damaged
-        held.lookups += 1
-        if held.place:
-            self._ledger.count(held.place, held.lookups)
+        held_by, unsettled, count = self._held, self._unsettled, self._ledger.count
+        for node in nodes:
+            held = held_by.get(node.id)
+            if held is None:
+                self._add(node)
+            elif held.node is node or held.node == node:
+                held.lookups += 1
+                if held.place:
+                    count(held.place, held.lookups)
+            else:
+                log.error("two nodes share the id %d: %r and %r", node.id, held.node, node)
+                raise Damaged
+            unsettled.append(node.id)
+
+    def settle(self) -> None:
+        """The kernel has been told."""
+        self._unsettled.clear()
+
+    def take_back(self) -> None:
+        """The kernel was not told after all."""
+        for number in self._unsettled:
+            self.forget(number, 1)
+        self._unsettled.clear()
 
     def _add(self, node: Node) -> None:
         place = 0

@@ -6,56 +6,46 @@
     /NAME/<sha>           Directory   a commit's tree: never changes, may be cached forever
     /NAME/<sha>/dags      Alias       only where the DAG folder has another name
 
-Adapters turn paths or the kernel's node ids into these nodes and the exceptions below into errors.
-Nothing here takes long: what might, raises `questions.Pending` first. One thread at a time.
+What is above a commit is here, what is below it in `commits`. Adapters turn paths or the kernel's
+node ids into these nodes and the exceptions below into errors. Nothing here takes long: what might,
+raises `questions.Pending` first. One thread at a time.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
 import re
 import stat
 import time
-from collections.abc import Callable, Iterator, Mapping
-from typing import NamedTuple, TypeVar, cast
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple, cast
 
 from fuse_mount.blobs import Blobs
-from fuse_mount.faults import Damaged, Gone, TooLong, TooSlow
+from fuse_mount.commits import LINK, Commits
+from fuse_mount.faults import TooLong, TooSlow
 from fuse_mount.nodes import (
     Alias,
     Directory,
     File,
     Folder,
-    Lost,
     Node,
     RefFolder,
     RefLink,
     Root,
     Submodule,
     derived,
-    file_id,
     file_time,
 )
+from fuse_mount.objects import Objects
 from fuse_mount.questions import NO_ANSWER, Answer, Pending, Question
 from fuse_mount.refs import NAME_MAX, exact, may_be_expression
-from fuse_mount.repositories import MountedRepository, Opened, Shelf, Unavailable
+from fuse_mount.repositories import MountedRepository, Opened, Shelf
 from gitdags.errors import GitdagsError
-from gitdags.git import MissingObject, Repository, is_sha
-from gitdags.model import MODE_EXECUTABLE, MODE_LINK, MODE_SUBMODULE, MODE_TREE, Entry
-
-log = logging.getLogger("gitdags.mount")
-T = TypeVar("T")
+from gitdags.git import is_sha
 
 _LISTINGS = 16  # folders of refs kept ready; a listing of 60,000 is asked for in 2,500 pieces
-
-LINK_MAX = 4_095
-"""Bytes of a link's target: the kernel reads one page."""
-
-_DIR, _LINK = stat.S_IFDIR | 0o555, stat.S_IFLNK | 0o777
-_MODES = {MODE_LINK: _LINK, MODE_EXECUTABLE: stat.S_IFREG | 0o555}
-_REGULAR = stat.S_IFREG | 0o444
+FOLDER = stat.S_IFDIR | 0o555
+"""st_mode of every folder"""
 
 
 class Attributes(NamedTuple):
@@ -72,28 +62,34 @@ class Vfs:
     """The nodes below one mountpoint.
 
     ``blob_memory`` bounds the bytes kept of files that are read in pieces; a larger file raises
-    Pending for a copy on disk.
+    Pending for a copy on disk. ``lazy``: what may be a revision expression is a link at once, and
+    whether it leads anywhere is found out when it is followed.
     """
 
-    def __init__(self, shelf: Shelf, *, blob_memory: int = 16 << 20) -> None:
+    def __init__(self, shelf: Shelf, *, blob_memory: int = 16 << 20, lazy: bool = False) -> None:
         self.shelf = shelf
+        self._lazy = lazy
         self.root = Root()
-        self._salts: dict[str, int] = {}
-        self.blobs = Blobs(blob_memory)
-        self._answers: dict[Question, Answer] = {}
+        self._objects = Objects(shelf)
+        self._commits = Commits(self._objects, self._ask, blob_memory)
+        self._answers: Mapping[Question, Answer] = {}
         self._names: dict[int, tuple[object, list[tuple[int, bytes, int]]]] = {}
-        self._said: set[str] = set()
+
+    @property
+    def blobs(self) -> Blobs:
+        """The bytes kept of files that are read in pieces."""
+        return self._commits.blobs
 
     # ── questions ─────────────────────────────────────────────────────────────────────────────
 
     @contextlib.contextmanager
-    def knowing(self, question: Question, answer: Answer) -> Iterator[None]:
-        """Within it, the question is answered and does not raise Pending."""
-        self._answers[question] = answer
+    def knowing(self, answers: Mapping[Question, Answer]) -> Iterator[None]:
+        """Within it, these questions are answered and do not raise Pending."""
+        self._answers = answers
         try:
             yield
         finally:
-            del self._answers[question]
+            self._answers = {}
 
     def _ask(self, question: Question) -> Answer:
         if question not in self._answers:
@@ -110,20 +106,14 @@ class Vfs:
     def lookup(self, parent: Node, name: bytes) -> Node | None:
         """The node of that name in a folder, or None.
 
-        Raises TooLong, Damaged, Gone, NotADirectoryError or Pending.
+        Raises TooLong, Damaged, Gone, TooSlow, NotADirectoryError or Pending.
         """
         if len(name) > NAME_MAX:
             raise TooLong
         if not name:
             return None
         if type(parent) is Directory:
-            entry = self._tree(parent).get(name)
-            if entry is not None:
-                node = self._node(parent, name, entry)
-                if type(node) is Lost:
-                    raise Damaged
-                return node
-            return self._alias(parent) if name == b"dags" and parent.depth == 0 else None
+            return self._commits.lookup(parent, name)
         if type(parent) is RefFolder:
             return self._lookup_ref(parent, name)
         if type(parent) is Root:
@@ -153,6 +143,8 @@ class Vfs:
             return link
         if self._ref_folder(opened, whole) is not None:
             return RefFolder(derived(b"refs", parent.id, name), parent.repository, whole)
+        if self._lazy and may_be_expression(rev):
+            return link
         return link if self._commit_of(opened, link) is not None else None
 
     def _lookup_object(self, opened: Opened, parent: RefFolder, sha: str) -> Node | None:
@@ -163,12 +155,7 @@ class Vfs:
             return RefLink(
                 derived(b"rev", parent.id, sha.encode()), parent.repository, sha.encode()
             )
-        return self._commit(opened, derived(b"commit", parent.id, sha.encode()), sha)
-
-    def _commit(self, opened: Opened, number: int, sha: str) -> Directory:
-        commit = self._read(opened, lambda git: git.commit(sha))
-        at = int(commit.committed_at.timestamp())
-        return Directory(number, opened.known.name, sha, commit.tree, max(0, at), 0)
+        return self._commits.folder(opened, derived(b"commit", parent.id, sha.encode()), sha)
 
     def _commit_of(self, opened: Opened, link: RefLink) -> str | None:
         """The commit a link leads to now; Pending for what is neither a ref nor an object."""
@@ -185,63 +172,11 @@ class Vfs:
             raise TooSlow
         return cast("str | None", answer)
 
-    def _alias(self, commit: Directory) -> Alias | None:
-        folder = self._opened(commit.repository).known.dags_folder.encode()
-        if folder == b"dags":
-            return None
-        parts = [part for part in folder.split(b"/") if part not in (b"", b".")]
-        if parts:
-            opened = self._opened(commit.repository)
-            found = self._read(opened, lambda git: git.find(commit.tree, b"/".join(parts)), commit)
-            if found is None or not found.is_tree:
-                return None
-        return Alias(derived(b"alias", commit.id, folder), b"/".join(parts) or b".", commit.time)
-
-    def _node(self, parent: Directory, name: bytes, entry: Entry) -> Node:
-        mode, oid = entry
-        if mode == MODE_TREE:
-            number = derived(b"tree", parent.id, name)
-            _, repository, commit, _, at, depth = parent
-            return Directory(number, repository, commit, oid, at, depth + 1)
-        if mode == MODE_SUBMODULE:
-            return self._submodule(parent, name, oid)
-        return self._file(parent.repository, oid, _MODES.get(mode, _REGULAR))
-
-    def _file(self, repository: str, oid: str, mode: int) -> File | Lost:
-        salt = self._salts.get(repository)
-        if salt is None:
-            salt = self._salts[repository] = derived(b"repository", repository.encode())
-        number = file_id(salt, oid, mode)
-        opened = self._opened(repository)
-        try:
-            size = opened.git.size(oid)
-        except MissingObject:
-            try:
-                size = self._read(opened, lambda git: git.size(oid))
-            except Damaged:
-                return Lost(number)
-        return File(number, repository, oid, mode, size)
-
-    def _submodule(self, parent: Directory, name: bytes, commit: str) -> Directory | Submodule:
-        holder = self.shelf.holder(commit)
-        if holder is None:
-            return Submodule(derived(b"submodule", parent.id, name), parent.time)
-        found = self._commit(holder, derived(b"tree", parent.id, name), commit)
-        return found._replace(depth=parent.depth + 1)
-
     # ── listings ──────────────────────────────────────────────────────────────────────────────
 
-    def size(self, folder: Directory) -> int:
-        """How many entries a folder of a commit has at most; cheaper than its listing."""
-        return len(self._tree(folder))
-
     def listing(self, folder: Directory) -> list[tuple[bytes, Node]]:
-        """(name, node) of all in a folder of a commit, in Git's order; the only place to meet Lost."""
-        return [
-            (name, self._node(folder, name, entry))
-            for name, entry in self._tree(folder).items()
-            if len(name) <= NAME_MAX
-        ]
+        """(name, node) of all in a folder of a commit, in Git's order."""
+        return self._commits.listing(folder)
 
     def refresh(self) -> None:
         """Asks which repositories there are, before the root is listed. Raises Pending."""
@@ -255,7 +190,7 @@ class Vfs:
         """
         if type(folder) is Root:
             found = [
-                (derived(b"repository", name.encode()), name.encode(), _DIR)
+                (derived(b"repository", name.encode()), name.encode(), FOLDER)
                 for name in self.shelf.names()
             ]
         elif type(folder) is RefFolder:
@@ -264,7 +199,7 @@ class Vfs:
             if version == refs.changed():
                 return cached
             listed = self._ref_folder(self._opened(folder.repository), folder.prefix) or {}
-            kinds = {True: (b"rev", _LINK), False: (b"refs", _DIR)}
+            kinds = {True: (b"rev", LINK), False: (b"refs", FOLDER)}
             found = [
                 (derived(kinds[is_ref][0], folder.id, name), name, kinds[is_ref][1])
                 for name, is_ref in listed.items()
@@ -283,17 +218,17 @@ class Vfs:
         if type(node) is File:
             return Attributes(node.id, node.mode, node.size, *file_time(node.oid))
         if type(node) is Directory or type(node) is Submodule:
-            return Attributes(node.id, _DIR, 0, node.time, 0)
+            return Attributes(node.id, FOLDER, 0, node.time, 0)
         if type(node) is RefFolder:
             # Not a time: whatever differs after a change makes the kernel read the folder again.
-            return Attributes(node.id, _DIR, 0, self._opened(node.repository).refs.changed(), 0)
+            return Attributes(node.id, FOLDER, 0, self._opened(node.repository).refs.changed(), 0)
         if type(node) is RefLink:
-            return Attributes(node.id, _LINK, 40 + 3 * node.rev.count(b"/"), 0, 0)
+            return Attributes(node.id, LINK, 40 + 3 * node.rev.count(b"/"), 0, 0)
         if type(node) is Alias:
-            return Attributes(node.id, _LINK, len(node.target), node.time, 0)
+            return Attributes(node.id, LINK, len(node.target), node.time, 0)
         # The root: which repositories are registered is not looked up for this. A time that moves
         # makes the kernel read the listing anew, and no more often than these attributes live.
-        return Attributes(node.id, _DIR, 0, int(time.time()), 0)
+        return Attributes(node.id, FOLDER, 0, int(time.time()), 0)
 
     def target(self, node: Node) -> bytes | None:
         """Where a link leads; None for one that leads nowhere any more.
@@ -305,10 +240,8 @@ class Vfs:
             return None if commit is None else b"../" * node.rev.count(b"/") + commit.encode()
         if type(node) is Alias:
             return node.target
-        if type(node) is File and node.mode == _LINK:
-            if node.size > LINK_MAX:
-                raise TooLong
-            return self.read(node, 0, node.size)
+        if type(node) is File and node.mode == LINK:
+            return self._commits.target(node)
         raise ValueError("no link")
 
     def read(self, node: Node, offset: int, size: int) -> bytes:
@@ -318,19 +251,7 @@ class Vfs:
         """
         if type(node) is not File:
             raise IsADirectoryError
-        data = self.blobs.get(node.oid)
-        if data is not None:
-            return data[offset : offset + size]
-        if node.size > self.blobs.limit:
-            copy = self._ask(Question("content", node.repository, node.oid))
-            if copy is NO_ANSWER:
-                raise Damaged
-            return os.pread(cast("int", copy), size, offset)
-        data = self._read(self._opened(node.repository), lambda git: git.blob(node.oid))
-        if offset == 0 and size >= len(data):  # the kernel keeps it; it will not be asked for again
-            return data
-        self.blobs.keep(node.oid, data)
-        return data[offset : offset + size]
+        return self._commits.read(node, offset, size)
 
     def details(self, node: Node) -> dict[bytes, bytes]:
         """Extended attributes: where in Git a node comes from."""
@@ -343,45 +264,13 @@ class Vfs:
     # ── repositories ──────────────────────────────────────────────────────────────────────────
 
     def _opened(self, name: str) -> Opened:
-        try:
-            return self.shelf[name]
-        except KeyError:
-            raise Gone from None  # taken off the register
-        except Unavailable:
-            raise Damaged from None
+        return self._objects.opened(name)
 
     def _ref_folder(self, opened: Opened, prefix: bytes) -> Mapping[bytes, bool] | None:
         try:
             return opened.refs.folder(prefix)
         except GitdagsError as error:
-            self._say(opened.known.name, error)
-            raise Damaged from None
-
-    def _tree(self, folder: Directory) -> Mapping[bytes, Entry]:
-        opened = self._opened(folder.repository)
-        try:
-            return opened.git.tree(folder.tree)
-        except MissingObject:
-            return self._read(opened, lambda git: git.tree(folder.tree), folder)
-
-    def _read(
-        self, opened: Opened, action: Callable[[Repository], T], within: Directory | None = None
-    ) -> T:
-        try:
-            return opened.read(action)
-        except MissingObject as error:
-            if within is not None and opened.git.peel(within.commit) is None:
-                raise Gone from None
-            self._say(opened.known.name, error)
-            raise Damaged from None
-
-    def _say(self, repository: str, error: GitdagsError) -> None:
-        """One line per fault, however often it is asked for."""
-        if error.message not in self._said:
-            if len(self._said) > 10_000:
-                self._said.clear()
-            self._said.add(error.message)
-            log.error("%s: %s", repository, error.message)
+            raise self._objects.damaged(opened.known.name, error) from None
 
 
 def _text(name: bytes) -> str | None:

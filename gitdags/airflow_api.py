@@ -53,6 +53,14 @@ class AirflowApi:
         asked = f"?{urllib.parse.urlencode(query)}" if query else ""
         return self._send(method, f"{self.url}/api/v2/{path}{asked}", body)
 
+    def fields(self, schema: str) -> set[str]:
+        """The fields of one of the API's schemas, as its OpenAPI document has them; none, if not there.
+
+        Raises ApiRefused.
+        """
+        schemas = self._send("GET", f"{self.url}/openapi.json", None)["components"]["schemas"]
+        return set(schemas.get(schema, {}).get("properties", ()))
+
     def runs(self, since: datetime | None = None) -> Iterator[PastRun]:
         """Every DagRun of the installation, by id. Airflow tells no serialized DAGs this way.
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import difflib
 import functools
-import itertools
 import json
 import os
 import time
@@ -27,19 +26,18 @@ from types import TracebackType
 from typing import Any
 
 from gitdags import config, export, git, hooks, mirror
+from gitdags.browse_catalog import BrowseCatalog, NoSuchDag, NoSuchFile
 from gitdags.comparison import Comparer
 from gitdags.errors import GitdagsError, quoted, shown
 from gitdags.git import display
 from gitdags.history import History, IndexReport, Progress
 from gitdags.listings import Listings, NotIndexed, Revision, typed
 from gitdags.model import (
-    MODE_LINK,
     Blamed,
     Commit,
-    CommitChanges,
     Comparison,
+    DagDiff,
     Deployment,
-    FolderEntry,
     Json,
     ListedDag,
     Listing,
@@ -49,29 +47,16 @@ from gitdags.model import (
     RegisteredRepository,
     Resolved,
     ShownDocument,
-    StoredEnvironment,
-    Token,
-    Version,
 )
 from gitdags.registry import Registry
 from gitdags.run_catalog import RunCatalog
 from gitdags.store import Store
 from gitdags.timeline import Timeline
 
+__all__ = ["Catalog", "NoSuchDag", "NoSuchFile", "NotIndexed", "UpdatedRecently"]
+
 
 _ASK_AGAIN = 60.0  # seconds after which a remote is asked again for a commit that it did not have
-
-
-class NoSuchDag(GitdagsError):
-    """A commit holds no DAG of that name."""
-
-    http_status = 404
-
-
-class NoSuchFile(GitdagsError):
-    """A commit holds no file at that path."""
-
-    http_status = 404
 
 
 class UpdatedRecently(GitdagsError):
@@ -80,7 +65,7 @@ class UpdatedRecently(GitdagsError):
     http_status = 429
 
 
-class Catalog(RunCatalog):
+class Catalog(RunCatalog, BrowseCatalog):
     """All repositories of one store. A context manager: leaving it closes the store."""
 
     def __init__(self, settings: config.Settings | None = None) -> None:
@@ -217,11 +202,8 @@ class Catalog(RunCatalog):
             known = self._histories[repo] = (state, made)
         return known[1]
 
-    def is_indexed(self, repo: RegisteredRepository, rev: Revision) -> bool:
-        """Whether the store has a commit as the settings in force ask for it."""
-        return bool(self._listings(repo).fitting(self.commit(repo, rev)))
-
-    def _listings(self, repo: RegisteredRepository) -> Listings:
+    def listings(self, repo: RegisteredRepository) -> Listings:
+        """What commits of a repository hold, as the settings in force show it."""
         return Listings(self._store, repo, self.history(repo))
 
     def index(
@@ -292,7 +274,7 @@ class Catalog(RunCatalog):
         Raises NotIndexed where ``parse`` is False and the commit is not in the store.
         """
         commit = self.commit(repo, rev)
-        listing, environment = self._listings(repo).at(commit, rev, parse=parse)
+        listing, environment = self.listings(repo).at(commit, rev, parse=parse)
         files = {e.file for e in listing.errors}
         known = self.timeline(repo).last_known(commit, environment, files)
         errors = tuple(
@@ -309,7 +291,7 @@ class Catalog(RunCatalog):
         Raises NoSuchDag.
         """
         commit = self.commit(repo, rev)
-        listing, environment = self._listings(repo).at(commit, rev, parse=parse)
+        listing, environment = self.listings(repo).at(commit, rev, parse=parse)
         for row in listing.dags:
             if row.dag_id == dag_id:
                 body = self.timeline(repo).json(row.dag_hash)
@@ -326,12 +308,14 @@ class Catalog(RunCatalog):
                 f"{older.sha[:12]} ({shown(older.subject, 50)})",
                 hint=f"gitdags show {shown(dag_id)} --at {older.sha[:12]}",
             )
-        close = difflib.get_close_matches(dag_id, [row.dag_id for row in listing.dags], 1)
+        names = sorted({row.dag_id for row in listing.dags})
+        close = difflib.get_close_matches(dag_id, names, 5)
         raise NoSuchDag(
             f"there is no DAG {quoted(dag_id)} at {commit.sha[:12]}",
             hint=f"gitdags show {close[0]} --at {typed(rev)}"
             if close
             else f"gitdags ls --at {typed(rev)}",
+            near=close,
         )
 
     def find_document(
@@ -352,40 +336,10 @@ class Catalog(RunCatalog):
             raise NoSuchDag(f"no document has the hash {shown(dag_hash)}", hint="gitdags ls")
         return text
 
-    def document_of(self, repo: RegisteredRepository, dag_hash: str) -> str:
-        """The same, of a document that some commit of a repository holds. Raises NoSuchDag."""
-        if not self._store.holds(repo, dag_hash):
-            raise NoSuchDag(
-                f"no document of {repo.name} has the hash {shown(dag_hash)}",
-                hint=f"gitdags -r {repo.name} ls",
-            )
-        return self.document_text(dag_hash)
-
     def airflow_json(self, row: ListedDag) -> Json | None:
         """Airflow's own JSON of a listed DAG, which Airflow loads back into a DAG object."""
         text = self._store.airflow_document(row.dag_hash, row.environment or None)
         return None if text is None else json.loads(text)
-
-    def token(self, text: str) -> Token | None:
-        """The access token of that text, if it opens anything."""
-        return self._store.tokens.find(text)
-
-    def has_tokens(self) -> bool:
-        """Whether any access token opens something."""
-        return self._store.tokens.any()
-
-    def index_lag(self, repo: RegisteredRepository) -> int:
-        """Commits of the default branch past the newest indexed one, along first parents."""
-        opened = self.opened(repo)
-        branch = opened.default_branch()
-        tip = opened.ref(branch) if branch else None
-        if tip is None:
-            return 0
-        indexed = self._store.indexed(repo)
-        return sum(
-            1
-            for _ in itertools.takewhile(lambda c: c.sha not in indexed, opened.first_parents(tip))
-        )
 
     def files_read(self, row: ListedDag) -> list[tuple[str, str]]:
         """(path, blob id) of every repository file that was read when a DAG was parsed."""
@@ -402,31 +356,6 @@ class Catalog(RunCatalog):
                 hint=f"git ls-tree -r --name-only {commit.sha[:12]}",
             )
         return opened.blob(found[1].oid)
-
-    def folder(
-        self, repo: RegisteredRepository, path: str, rev: Revision = "HEAD"
-    ) -> list[FolderEntry]:
-        """What a folder holds at a commit, folders first; links on the way are followed.
-
-        Raises NoSuchFile.
-        """
-        opened = self.opened(repo)
-        commit = self.commit(repo, rev)
-        found = opened.follow(commit.tree, path.encode("utf-8", "surrogateescape"))
-        if found is None or not found[1].is_tree:
-            raise NoSuchFile(
-                f"there is no folder {quoted(path)} at {commit.sha[:12]}",
-                hint=f"git ls-tree {commit.sha[:12]}",
-            )
-        entries = [
-            FolderEntry(
-                name,
-                entry,
-                opened.size(entry.oid) if entry.is_file or entry.mode == MODE_LINK else None,
-            )
-            for name, entry in opened.tree(found[1].oid).items()
-        ]
-        return sorted(entries, key=lambda e: (not e.entry.is_tree, e.name))
 
     def export(
         self, repo: RegisteredRepository, rev: Revision, folder: Path
@@ -467,29 +396,13 @@ class Catalog(RunCatalog):
         start = self.resolve(repo, rev).commit
         found = self.timeline(repo).log(start, dag_id, limit, full)
         if found is None:
-            close = difflib.get_close_matches(dag_id or "", self.dag_ids(repo), 1)
+            close = difflib.get_close_matches(dag_id or "", self.dag_ids(repo), 5)
             raise NoSuchDag(
                 f"no DAG {quoted(dag_id or '')} was ever seen in the indexed history of {shown(rev)}",
                 hint=f"gitdags log {close[0]}" if close else "gitdags index --all",
+                near=close,
             )
         return found
-
-    def changes(
-        self, repo: RegisteredRepository, rev: Revision, *, limit: int, dag_id: str | None = None
-    ) -> tuple[list[CommitChanges], str | None]:
-        """(``limit`` commits along first parents and what each changed, the commit to go on from).
-
-        With ``dag_id`` only the commits that changed it. Raises NoSuchDag for one never seen.
-        """
-        start = self.commit(repo, rev).sha
-        if dag_id is None:
-            return self.timeline(repo).window(start, limit)
-        found = self.log(repo, dag_id, start, limit=limit + 1).versions
-        by_commit: dict[str, list[Version]] = {}
-        for version in found:
-            by_commit.setdefault(version.commit.sha, []).append(version)
-        each = [CommitChanges(v[0].commit, True, tuple(v)) for v in by_commit.values()]
-        return each[:limit], each[limit].commit.sha if len(each) > limit else None
 
     def blame(self, repo: RegisteredRepository, dag_id: str, rev: str = "HEAD") -> list[Blamed]:
         """The commit that brought each task and edge of a DAG; raises NoSuchDag.
@@ -514,23 +427,41 @@ class Catalog(RunCatalog):
         no such environment.
         """
         a, b = self.commit(repo, old), self.commit(repo, new)
-        timeline = self.timeline(repo)
-        moved = functools.partial(timeline.moved, a, b)
-        pair = self._listings(repo).pair((a, old), (b, new), moved, parse=parse)
-        listings = (pair.left, pair.right, *(pair.recorded or ()))
-        if dag_id is not None and not any(r.dag_id == dag_id for each in listings for r in each.dags):
+        pair = self.listings(repo).pair((a, old), (b, new), self._moved(repo, a, b), parse=parse)
+        every = (pair.left, pair.right, *(pair.recorded or ()))
+        if dag_id is not None and not any(r.dag_id == dag_id for one in every for r in one.dags):
             raise NoSuchDag(
                 f"neither {a.sha[:12]} nor {b.sha[:12]} has a DAG {quoted(dag_id)}",
                 hint=f"gitdags diff {shown(old)} {shown(new)}",
             )
+        comparer = self._comparer(repo, pair.left, a, b)
+        return comparer.compare(pair.left, pair.right, dag_id, pair.notes, pair.recorded)
+
+    def compare_listed(
+        self, repo: RegisteredRepository, left: Listing, right: Listing, dag_id: str
+    ) -> DagDiff | None:
+        """What differs in one DAG of two listings; None where nothing does, or a side lacks it."""
+        opened = self.opened(repo)
+        a, b = opened.commit(left.commit), opened.commit(right.commit)
+        found = self._comparer(repo, left, a, b).compare(left, right, dag_id)
+        return found.changed[0] if found.changed else None
+
+    def _moved(
+        self, repo: RegisteredRepository, a: Commit, b: Commit
+    ) -> Callable[[str], str | None]:
+        return functools.partial(self.timeline(repo).moved, a, b)
+
+    def _comparer(
+        self, repo: RegisteredRepository, left: Listing, a: Commit, b: Commit
+    ) -> Comparer:
+        timeline = self.timeline(repo)
 
         def last_good(name: str) -> Sequence[ListedDag] | None:
-            environment = self._store.environments()[pair.left.environment]
+            environment = self._store.environments()[left.environment]
             found = timeline.last_good(a, environment, name)
             return None if found is None else found[1]
 
-        comparer = Comparer(timeline.json, self._store.code, moved, last_good)
-        return comparer.compare(pair.left, pair.right, dag_id, pair.notes, pair.recorded)
+        return Comparer(timeline.json, self._store.code, self._moved(repo, a, b), last_good)
 
     def find_comparison(
         self, repo: RegisteredRepository, old: str, new: str, dag_id: str
@@ -540,6 +471,22 @@ class Catalog(RunCatalog):
             return self.compare(repo, old, new, dag_id, parse=False)
         except (NoSuchDag, NotIndexed):
             return None
+
+    def collect_garbage(self, *, dry: bool = False) -> dict[str, int]:
+        """Remove from the store what nothing refers to; rows by table. ``dry``: only count them.
+
+        Commits that their repository does not have any more go first, but for those of stamped runs.
+        A repository that cannot be opened just now loses nothing.
+        """
+        gone: dict[int, set[str]] = {}
+        for repo in self.repositories():
+            try:
+                opened = self.opened(repo)
+            except (git.NoSuchRepository, git.UnsupportedRepository):
+                continue
+            stored = self._store.garbage.commits(repo.id)
+            gone[repo.id] = {sha for sha in stored if not opened.has(sha)}
+        return self._store.garbage.collect(gone, dry=dry)
 
     def counts(self) -> dict[str, int]:
         """How many repositories, documents, manifests and snapshots the store holds."""

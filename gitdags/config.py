@@ -136,6 +136,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("parse_output", "8M", "bytes a DAG file may print while it is parsed", _bytes),
     Setting("parse_result", "64M", "bytes of documents one DAG file may yield", _bytes),
     Setting("min_update_interval", "0", "seconds between two `index REF` of one moving ref", _seconds),
+    Setting("min_fetch_interval", "10", "seconds until `load_dag` asks again what a ref means", _seconds),
     Setting("size_budget", "1M", "largest document that `check` passes", _bytes, project=True),
     Setting(
         "dags_folder", "dags", "folder of the DAG files in the repository", _folder, project=True
@@ -186,7 +187,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("web_groups_header", "X-Forwarded-Groups", "header with the user's groups, by commas"),
     Setting("web_readers", "", "who may read: sales=ada @finance, *=*; empty: who may enter"),
     Setting("webhook_secret_file", "", "file with the secret that webhooks are signed with"),
-    Setting("airflow_token", "", "bearer token for Airflow's own API"),
+    Setting("airflow_api", "", "where Airflow's pages are, for `run`"),
+    Setting("airflow_token", "", "bearer token for Airflow's own API", secret=True),
     Setting("tree_memory", "64M", "parsed trees kept in memory, in bytes", _bytes),
     Setting("mount_trees", "24M", "parsed trees a mount keeps in memory, in bytes", _bytes),
     Setting("mount_files", "16M", "files a mount keeps while they are read, in bytes", _bytes),

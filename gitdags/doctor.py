@@ -7,16 +7,20 @@ import platform
 import shlex
 import shutil
 import sqlite3
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gitdags import git
+from gitdags import git, hooks, program
 from gitdags.catalog import Catalog
 from gitdags.config import Settings
-from gitdags.errors import GitdagsError
+from gitdags.errors import GitdagsError, shown
 from gitdags.serialize.environment import default_python, probe
+
+_SPOOL_AGE = 300.0
+"""Seconds after which a stamp should long have been drained."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ def examine(settings: Settings, catalog: Catalog) -> Iterator[Diagnosis]:
         return
     listed = ", ".join(f"{name} {n:,}" for name, n in counts.items())
     yield Diagnosis("ok", "store", listed)
+    yield from _runs(catalog)
     for repo in catalog.repositories():
         try:
             opened = catalog.opened(repo)
@@ -52,6 +57,32 @@ def examine(settings: Settings, catalog: Catalog) -> Iterator[Diagnosis]:
             yield Diagnosis("fault", repo.name, error.message, error.hint)
             continue
         yield from _repository(repo.name, repo.path, opened)
+
+
+def _runs(catalog: Catalog) -> Iterator[Diagnosis]:
+    """The spool, and what is not as it should be with stamped runs."""
+    size, oldest = catalog.spool.waiting()
+    age = time.time() - oldest if oldest else 0.0
+    if age > _SPOOL_AGE:
+        yield Diagnosis(
+            "warning", "spool", f"{size:,} bytes of stamps wait since {age / 60:.0f} minutes",
+            "gitdags drain",
+        )  # fmt: skip
+    refused = catalog.spool.folder / "refused"
+    if refused.exists():
+        yield Diagnosis(
+            "warning", "spool", "some records said nothing that could be stored",
+            f"cat {shlex.quote(str(refused))}",
+        )  # fmt: skip
+    counts = catalog.run_counts()
+    said = f"{counts['runs']:,} stamped, {counts['conflicts']:,} in conflict"
+    if counts["doubtful"]:
+        yield Diagnosis(
+            "warning", "runs", f"{said}, {counts['doubtful']:,} without a document",
+            "gitdags drain --again",
+        )  # fmt: skip
+    else:
+        yield Diagnosis("ok", "runs", said)
 
 
 def _home(settings: Settings) -> Iterator[Diagnosis]:
@@ -74,8 +105,12 @@ def _airflow(settings: Settings) -> Diagnosis:
     try:
         found = probe(python, None)
     except GitdagsError as error:
-        state: Literal["warning", "fault"] = "warning" if settings["engine"] != "airflow" else "fault"
-        message = error.message + (": DAG files are recorded without it" if state == "warning" else "")
+        state: Literal["warning", "fault"] = (
+            "warning" if settings["engine"] != "airflow" else "fault"
+        )
+        message = error.message + (
+            ": DAG files are recorded without it" if state == "warning" else ""
+        )
         return Diagnosis(state, "airflow", message, error.hint)
     return Diagnosis(
         "ok", "airflow", f"{found.airflow} in {python}, {len(found.providers)} providers"
@@ -111,6 +146,8 @@ def _repository(name: str, path: str, opened: git.Repository) -> Iterator[Diagno
                 "fault", name, f"a pruning fetch of {remote} deletes refs that gitdags keeps",
                 f"git -C {path} config remote.{remote}.fetch '+refs/heads/*:refs/heads/*'",
             )  # fmt: skip
+    yield from _remotes(name, path)
+    yield from _hooks(name, path)
     branch = opened.default_branch()
     tip = opened.ref(branch) if branch else None
     if tip is not None:
@@ -120,3 +157,39 @@ def _repository(name: str, path: str, opened: git.Repository) -> Iterator[Diagno
             yield Diagnosis("fault", name, error.message, error.hint)
             return
     yield Diagnosis("ok", name, f"{path}, {len(opened.refs())} refs, default {branch}")
+
+
+def _remotes(name: str, path: str) -> Iterator[Diagnosis]:
+    words = ("config", "--type=bool", "--null", "--get-regexp", r"^remote\..*\.mirror$")
+    try:
+        _, found = program.asks(path, *words)
+    except GitdagsError as error:
+        yield Diagnosis("warning", name, error.message, error.hint)
+        return
+    for entry in found.decode("utf-8", "replace").split("\0")[:-1]:
+        key, _, value = entry.partition("\n")
+        if value == "true":
+            remote = key.removeprefix("remote.").removesuffix(".mirror")
+            yield Diagnosis(
+                "warning", name, f"a push to {shown(remote)} takes refs that gitdags keeps with it",
+                f"git -C {shlex.quote(path)} config {shlex.quote(key)} false",
+            )  # fmt: skip
+
+
+def _hooks(name: str, path: str) -> Iterator[Diagnosis]:
+    """Hooks that were installed and are not all in place, or whose moves nobody takes in."""
+    try:
+        found = hooks.status(Path(path))
+    except GitdagsError as error:
+        yield Diagnosis("warning", name, error.message, error.hint)
+        return
+    if any(hook.state != "missing" for hook in found.hooks) and not found.installed:
+        wrong = ", ".join(hook.name for hook in found.hooks if hook.state != "installed")
+        yield Diagnosis(
+            "warning",
+            name,
+            f"hooks were replaced or removed: {wrong}",
+            f"gitdags -r {name} hooks install",
+        )
+    if found.problem:
+        yield Diagnosis("warning", name, f"hooks: {found.problem}", f"gitdags -r {name} deploys")

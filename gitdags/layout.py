@@ -165,27 +165,31 @@ def _fill(
             names[box.id], width=f"{box.width / _INCH:.4f}", height=f"{box.height / _INCH:.4f}"
         )
     members: dict[str, list[str]] = {group.id: [] for group in groups}
+    parents = {group.id: group.parent for group in groups}
     for box in boxes:
-        if box.group is not None:
-            members[box.group].append(names[box.id])
+        # To Graphviz a node of a cluster is one of those around it too; pygraphviz wants it said.
+        group, seen = box.group, 0
+        while group is not None and seen <= len(groups):
+            members[group].append(names[box.id])
+            group, seen = parents[group], seen + 1
     below: dict[str | None, list[Group]] = {}
-    for group in groups:
-        below.setdefault(group.parent, []).append(group)
+    for one in groups:
+        below.setdefault(one.parent, []).append(one)
     stack = [(graph, group) for group in below.get(None, ())]
-    seen = 0
+    made = 0
     while stack:
-        parent, group = stack.pop()
-        seen += 1
+        parent, inner = stack.pop()
+        made += 1
         # A cluster's title is text of ours as wide as the one that is drawn later.
         cluster = parent.add_subgraph(
-            members[group.id],
-            name=titles[group.id],
-            label=_blank(group.width, 18),
+            members[inner.id],
+            name=titles[inner.id],
+            label=_blank(inner.width, 18),
             labeljust="l",
             margin="12",
         )
-        stack += [(cluster, inner) for inner in below.get(group.id, ())]
-    if seen < len(groups):
+        stack += [(cluster, each) for each in below.get(inner.id, ())]
+    if made < len(groups):
         raise ValueError("a group lies in itself, or in none that is there")
 
 

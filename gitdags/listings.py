@@ -43,13 +43,20 @@ class Pair:
     """the recorder's, of the files that Airflow reads at one of the two at most"""
     notes: tuple[str, ...]
 
+    def of(self, dag_id: str) -> tuple[Listing, Listing]:
+        """The two listings that one DAG is to be compared in: of the engine that both sides share."""
+        ours = [any(r.dag_id == dag_id for r in one.dags) for one in (self.left, self.right)]
+        if self.recorded is None or all(ours):
+            return self.left, self.right
+        if any(r.dag_id == dag_id for one in self.recorded for r in one.dags):
+            return self.recorded
+        return self.left, self.right
+
 
 class Listings:
     """The listings of one repository."""
 
-    def __init__(
-        self, store: Store, registered: RegisteredRepository, history: History
-    ) -> None:
+    def __init__(self, store: Store, registered: RegisteredRepository, history: History) -> None:
         self._store, self._registered, self._history = store, registered, history
 
     def at(
@@ -76,6 +83,21 @@ class Listings:
         ]
         rows = sorted((*listing.dags, *more), key=lambda row: (row.dag_id, row.file))
         return dataclasses.replace(listing, dags=tuple(rows)), environment
+
+    def rows(self, commit: Commit, rev: Revision, dag_id: str) -> list[ListedDag]:
+        """A DAG's rows at an indexed commit: one per file that defines it. Raises NotIndexed."""
+        environment = self._environment(commit, rev, False)
+        found = self._store.dag_at(self._registered, commit.sha, environment, dag_id)
+        if found or not environment.exact:
+            return found
+        for other in self.fitting(commit):
+            if not other.exact:
+                rows = self._store.dag_at(self._registered, commit.sha, other, dag_id)
+                failing = (
+                    {e.file for e in self._listing(commit, environment).errors} if rows else ()
+                )
+                return [row for row in rows if row.file in failing]
+        return []
 
     def pair(
         self,
@@ -114,7 +136,8 @@ class Listings:
                     "their DAGs cannot be compared"
                 )
         if unread:
-            notes.append(f"{_count(unread, 'file fails', 'files fail')} at both commits and cannot be compared")
+            which = _count(unread, "file fails", "files fail")
+            notes.append(f"{which} at both commits and cannot be compared")
         return Pair(old, new, recorded, tuple(notes))
 
     def fitting(self, commit: Commit) -> list[StoredEnvironment]:

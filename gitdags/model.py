@@ -322,6 +322,16 @@ class ShownDocument:
 
 
 @dataclass(frozen=True, slots=True)
+class DagComparison:
+    """One DAG at two commits; a side is None where the commit has no such DAG."""
+
+    old: ShownDocument | None
+    new: ShownDocument | None
+    diff: DagDiff
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Blamed:
     """A task or an edge, the commit that brought it and the one that last changed it."""
 

@@ -326,6 +326,7 @@ class RunCatalog(ABC):
         raise NoSuchRun(
             f"no run {quoted(run_id)}{whose} was stamped{where}{meant}",
             hint=f"gitdags runs {shown(dag_id)}" if of_dag and dag_id else "gitdags runs",
+            near=close,
         )
 
     def last_success(self, run: RunStamp) -> RunStamp | None:
@@ -336,10 +337,11 @@ class RunCatalog(ABC):
         """Everything that was said of a run, in the order it arrived."""
         return self._store.stamps.events(run)
 
-    def suspects(self, run: RunStamp) -> Suspicion:
+    def suspects(self, run: RunStamp, *, parse: bool = True) -> Suspicion:
         """What changed since the last successful run of the same DAG in the same installation.
 
-        Parses what it needs of the commits in between. Raises NoAirflow where it cannot.
+        Parses what it needs of the commits in between, unless told not to. Raises NoAirflow where
+        it cannot.
         """
         good = self.last_success(run)
         found = suspects.nothing(run, good)
@@ -354,7 +356,7 @@ class RunCatalog(ABC):
             opened,
             run.dag_id,
             lambda sha: self._reads(repo, run.dag_id, sha),
-            lambda commits: self._index(repo, commits),
+            lambda commits: self._index(repo, commits) if parse else None,
             lambda old, new: self.find_comparison(repo, old, new, run.dag_id),
         )
         since, undone, commits = investigation.between(found.good_commit, found.commit)

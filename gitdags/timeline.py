@@ -124,8 +124,9 @@ class Timeline:
         commits = list(itertools.islice(self._repo.first_parents(start), limit + 1 + _MARGIN))
         walked = self._walk_engines(commits, None)
         shown = commits[:limit]
+        asked = {commit.sha for commit in shown}
         settled = versions.settle(
-            [c for c in walked.candidates if c.version.commit in set(shown)],
+            [c for c in walked.candidates if c.version.commit.sha in asked],
             self._documents,
             self._store.codes,
         )
@@ -135,6 +136,15 @@ class Timeline:
         indexed = {commit.sha for commit, _ in walked.snapshots}
         found = [CommitChanges(c, c.sha in indexed, tuple(changes.get(c.sha, ()))) for c in shown]
         return found, commits[limit].sha if len(commits) > limit else None
+
+    def snapshots(self, commits: Sequence[Commit]) -> list[tuple[Commit, str]]:
+        """(commit, manifest hash) of those that are indexed, in the order given, within one family."""
+        known = self._store.indexed_of(self._registered, [commit.sha for commit in commits])
+        environments = self._of_family(self._families(commits, known)[0])
+        found = self._store.manifests(
+            self._registered, [commit.sha for commit in commits], environments
+        )
+        return [(c, found[c.sha][1]) for c in commits if c.sha in found]
 
     def blame(self, start: str, dag_id: str) -> list[Blamed]:
         """Who brought each task and edge of a DAG that was seen along first parents."""
@@ -149,7 +159,7 @@ class Timeline:
         return list(versions.blame(documents, boundary=walked.baseline is not None))
 
     def _walk_engines(self, commits: Sequence[Commit], dag_id: str | None) -> _Walked:
-        """Replay commits by Airflow's documents and, where it reads a file on one side only, the recorder's."""
+        """Replay commits by Airflow's documents, and by the recorder's where Airflow lacks a side."""
         indexed = self._store.indexed(self._registered)
         family, recorded_family = self._families(commits, indexed)
         exact = self._walk(commits, dag_id, family, indexed)
@@ -162,7 +172,9 @@ class Timeline:
         for number, walked in enumerate((exact, recorded)):
             for candidate in walked.candidates:
                 version = candidate.version
-                words.setdefault((version.commit.sha, version.dag_id), [None, None])[number] = candidate
+                words.setdefault((version.commit.sha, version.dag_id), [None, None])[number] = (
+                    candidate
+                )
         candidates = []
         incomparable = 0
         for (_, name), (ours, theirs) in words.items():

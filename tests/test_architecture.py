@@ -29,6 +29,7 @@ LAYERS = [
         "gitdags.checkout",
         "gitdags.export",
         "gitdags.archive",
+        "gitdags.annotate",
         "gitdags.depot",
     },
     {"gitdags.mirror"},
@@ -48,12 +49,13 @@ LAYERS = [
     {
         "gitdags.listings",
         "gitdags.comparison",
+        "gitdags.backup",
         "gitdags.attribution",
         "gitdags.drain",
         "gitdags.settlement",
         "gitdags.suspects",
     },
-    {"gitdags.run_catalog"},
+    {"gitdags.run_catalog", "gitdags.browse_catalog"},
     {"gitdags.catalog"},
     {"gitdags.check", "gitdags.doctor", "gitdags.receiver", "gitdags.wire"},
     {"gitdags.web", "gitdags.airflow"},
@@ -61,7 +63,8 @@ LAYERS = [
 ]
 ONLY = {
     "pygit2": "gitdags.git",
-    "sqlalchemy": "gitdags.store",
+    # The script is a program of its own, run by the interpreter that Airflow is in.
+    "sqlalchemy": ("gitdags.store", "gitdags.airflow.launch_script"),
     "alembic": "gitdags.store",
     "git": "gitdags.mirror",
     "airflow": ("gitdags.serialize.worker", "gitdags.airflow"),

@@ -18,7 +18,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_revision(parser, "target", "a revision or a range A..B; default: HEAD", nargs="?")
     parser.add_argument("--all", action="store_true", help="every commit that any ref reaches")
     parser.add_argument("-j", dest="jobs", metavar="N", help="DAG files parsed at once")
-    parser.add_argument("--engine", choices=("auto", "airflow", "recorder"), help="what parses (auto)")
+    parser.add_argument(
+        "--engine", choices=("auto", "airflow", "recorder"), help="what parses (auto)"
+    )
 
 
 def run(context: Context, args: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ from gitdags.errors import GitdagsError, UsageError, shown
 if TYPE_CHECKING:
     from fuse_mount.repositories import MountedRepository
     from gitdags.cli.context import Context
-    from gitdags.model import RegisteredRepository
+    from gitdags.model import Move, RegisteredRepository
 
 _GENERIC = frozenset(
     (
@@ -67,6 +67,9 @@ def run(context: Context, args: argparse.Namespace) -> int:
             for each in context.catalog.repositories()
         ]
 
+    def moves(name: str, ref: str) -> Sequence[Move]:
+        return context.catalog.moves(context.catalog.repository(name), ref)
+
     settings = context.settings
     plan = Plan(
         mountpoint=fuse.located(args.mountpoint),
@@ -84,6 +87,7 @@ def run(context: Context, args: argparse.Namespace) -> int:
     fuse.mount(
         plan,
         repositories,
+        moves=moves,
         foreground=args.foreground,
         log_file=settings.home / "mount.log",
         note=context.note,

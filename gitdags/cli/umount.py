@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,5 +22,8 @@ def run(context: Context, args: argparse.Namespace) -> int:
     """Returns when the mount is gone, or out of sight with --lazy."""
     from fuse_mount import mount as fuse
 
-    fuse.unmount(fuse.located(args.mountpoint), lazy=args.lazy)
+    mountpoint = fuse.located(args.mountpoint)
+    if os.getcwd() == mountpoint or os.getcwd().startswith(mountpoint + "/"):
+        os.chdir("/")  # this process must not be what holds it
+    fuse.unmount(mountpoint, lazy=args.lazy)
     return 0

@@ -6,6 +6,7 @@ docs/architecture.md lists under "Resolving".
 
 from __future__ import annotations
 
+import difflib
 import re
 import shlex
 from collections.abc import Callable, Iterable, Sequence
@@ -13,7 +14,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 from gitdags.errors import GitdagsError, quoted, shown
 from gitdags.git.repository import MIN_ABBREVIATION, Repository, ShallowHistory
-from gitdags.model import Move, Resolved, is_sha
+from gitdags.model import Move, Ref, Resolved, is_sha
 
 MAX_LENGTH = 1_024
 """Characters of a revision; git refuses ref names past about 250 a component."""
@@ -25,6 +26,7 @@ _HEX = re.compile(rf"[0-9a-fA-F]{{{MIN_ABBREVIATION},40}}")
 _DESCRIBED = re.compile(r".+-g([0-9a-fA-F]{4,40})")
 _PLACES = ("{}", "refs/{}", "refs/tags/{}", "refs/heads/{}", "refs/remotes/{}",
            "refs/remotes/{}/HEAD")  # fmt: skip
+_MANY = 5_000  # refs past which none is looked for that a wrong name may have meant
 _UNITS = {"second": 1, "minute": 60, "hour": 3600, "day": 86_400, "week": 604_800}
 _AGO = re.compile(r"(\d{1,6})[ .](second|minute|hour|day|week)s?[ .]ago")
 
@@ -154,9 +156,18 @@ class _Resolution:
                 raise BadRevision(
                     f"{shown(digits)} abbreviates {len(found)} commits: {listed}{more}",
                     hint=f"git show -s {found[0]}",
+                    near=found[:6],
                 )
         self.repo.require_commits()
-        raise _bad(self.rev, "names no commit here", "git for-each-ref")
+        raise _bad(self.rev, "names no commit here", "git for-each-ref", self._near(base))
+
+    def _near(self, base: str) -> list[str]:
+        """Refs whose names are like what was typed; of a repository with very many, none."""
+        names = self.repo.ref_names() if len(base) < 200 else []
+        if len(names) > _MANY:
+            return []
+        short = {Ref(name.decode("utf-8", "replace"), "").short for name in names}
+        return difflib.get_close_matches(base, sorted(short), 5)
 
     def _object(self, sha: str) -> str:
         commit = self.repo.peel(sha)
@@ -304,5 +315,5 @@ def _end_of(day: date) -> datetime:
     return datetime.combine(day, time.max, UTC)
 
 
-def _bad(rev: str, why: str, hint: str) -> BadRevision:
-    return BadRevision(f"{quoted(rev)} {why}", hint=hint)
+def _bad(rev: str, why: str, hint: str, near: Sequence[str] = ()) -> BadRevision:
+    return BadRevision(f"{quoted(rev)} {why}", hint=hint, near=near)

@@ -31,7 +31,8 @@ _PINS = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         rb"apache[-_]airflow(?:-core)?(?:\[[^\]]*\])?\s*(?:==|~=|===)\s*" + _VERSION,
-        rb"apache[-_]airflow(?:-core)?[\"']?\s*=\s*(?:\{[^}]*version\s*=\s*)?[\"'](?:==|~=|\^|~)?" + _VERSION,
+        rb"apache[-_]airflow(?:-core)?[\"']?\s*=\s*(?:\{[^}]*version\s*=\s*)?[\"'](?:==|~=|\^|~)?"
+        + _VERSION,
         rb"name = \"apache-airflow(?:-core)?\"\s+version = \"" + _VERSION,
         rb"\"apache-airflow(?:-core)?\": \{[^}]*?\"version\": \"==" + _VERSION,
         rb"constraints-" + _VERSION + rb"/constraints",
@@ -45,7 +46,8 @@ _PINS = tuple(
 )
 _ASTRO = re.compile(rb"(?:astro-runtime|astrocrpublic\.azurecr\.io/runtime):(\d+)\.(\d+)")
 _ASTRO_AIRFLOW = {
-    4: "2.2.5", 5: "2.3.4", 6: "2.4.3", 7: "2.5.3", 8: "2.6.3", 9: "2.7.3", 10: "2.8.4", 11: "2.9.3", 12: "2.10.5",
+    4: "2.2.5", 5: "2.3.4", 6: "2.4.3", 7: "2.5.3", 8: "2.6.3", 9: "2.7.3", 10: "2.8.4", 11: "2.9.3",
+    12: "2.10.5",
     13: "2.11.0",
 }  # fmt: skip
 """Major version of the Astro Runtime image -> Airflow in it; from 3.0 on it is Airflow's own number."""
@@ -75,7 +77,9 @@ class Eras:
                 return self._pins[entry.oid]
         return ""
 
-    def _candidates(self, tree: str, prefix: bytes, depth: int) -> Iterator[tuple[int, bytes, Entry]]:
+    def _candidates(
+        self, tree: str, prefix: bytes, depth: int
+    ) -> Iterator[tuple[int, bytes, Entry]]:
         """(rank, path, entry) of the files that may say it: at the top, and one folder below."""
         folders = 0
         for name, entry in self._repo.tree(tree).items():

@@ -129,9 +129,18 @@ class Database:
 
         For what is made of rows that another writer may be adding to. SQLite has one writer anyway.
         """
-        if db.dialect.name == "postgresql":
-            key = int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], signed=True)
-            db.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+        _lock(db, "pg_advisory_xact_lock", what)
+
+    @staticmethod
+    def share_turn(db: Connection, what: str) -> None:
+        """Keep out, to the end of this transaction, those that `take_turns`; not one another."""
+        _lock(db, "pg_advisory_xact_lock_shared", what)
+
+
+def _lock(db: Connection, function: str, what: str) -> None:
+    if db.dialect.name == "postgresql":
+        key = int.from_bytes(hashlib.sha256(what.encode()).digest()[:8], signed=True)
+        db.execute(text(f"SELECT {function}(:key)"), {"key": key})
 
 
 def chunks(values: Iterable[T], size: int = _CHUNK) -> Iterator[list[T]]:

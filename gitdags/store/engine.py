@@ -33,7 +33,9 @@ class OlderStore(GitdagsError):
 def connect_to(url: str) -> Engine:
     try:
         parsed = make_url(url)
-        engine = create_engine(parsed)
+        # A server that was started again has closed its connections: ask before using one.
+        remote = parsed.get_backend_name() == "postgresql"
+        engine = create_engine(parsed, pool_pre_ping=remote)
     except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
         missing = isinstance(error, ModuleNotFoundError)
         raise StoreUnavailable(

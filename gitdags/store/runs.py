@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, and_, func, or_, select, update
+from sqlalchemy import (
+    Connection,
+    Select,
+    Text,
+    and_,
+    column,
+    func,
+    or_,
+    select,
+    true,
+    update,
+    values,
+)
 
 from gitdags.model import RunStamp, Try
 from gitdags.store import run_rows
@@ -133,6 +145,39 @@ class Runs:
             found = [run_rows.run(row) for row in db.execute(query)]
             return self._with_tries(db, found)[0] if found else None
 
+    def state(self) -> tuple[int, int]:
+        """A value that is another one when an event came, or a run got its document."""
+        r = t.runs
+        unsettled = select(func.count()).where(r.c.dag_hash.is_(None), r.c.doubt.is_(None))
+        with self._database.read() as db:
+            newest = db.execute(select(func.max(t.stamps.c.seq))).scalar() or 0
+            return newest, db.execute(unsettled).scalar() or 0
+
+    def latest(self, dag_ids: Collection[str], each: int) -> dict[str, list[RunStamp]]:
+        """dag_id -> its newest runs, newest first, without their tries."""
+        found: dict[str, list[RunStamp]] = {}
+        with self._database.read() as db:
+            for chunk in chunks(dag_ids):
+                for row in db.execute(_newest_of(chunk, each, lateral=db.dialect.name != "sqlite")):
+                    found.setdefault(row.dag_id, []).append(run_rows.run(row))
+        for runs in found.values():
+            runs.sort(key=lambda run: (run.stamped_at, run.id), reverse=True)
+        return found
+
+    def per_document(self, dag_id: str, hashes: Collection[str]) -> dict[str, int]:
+        """document hash -> how many runs of a DAG had it."""
+        r = t.runs
+        found: dict[str, int] = {}
+        with self._database.read() as db:
+            for chunk in chunks(hashes):
+                query = (
+                    select(r.c.dag_hash, func.count())
+                    .where(r.c.dag_id == dag_id, r.c.dag_hash.in_(chunk))
+                    .group_by(r.c.dag_hash)
+                )
+                found.update((key, number) for key, number in db.execute(query))
+        return found
+
     def dag_ids(self) -> list[str]:
         """Every dag_id that a run was stamped of."""
         with self._database.read() as db:
@@ -226,3 +271,20 @@ class Runs:
                 )
                 found.update(db.execute(query.distinct()).scalars())
             return sorted(found)
+
+
+def _newest_of(dag_ids: Sequence[str], each: int, *, lateral: bool) -> Select[Any]:
+    """Some runs of each DAG, each found by the index. SQLite has no LATERAL, and needs none."""
+    names = values(column("name", Text), name="names").data([(d,) for d in dag_ids]).cte("names")
+    r = t.runs.alias("r")
+    newest = (
+        select(r if lateral else r.c.id)
+        .where(r.c.dag_id == names.c.name)
+        .order_by(r.c.stamped_at.desc(), r.c.id.desc())
+        .limit(each)
+        .correlate(names)
+    )
+    if lateral:
+        each_one = newest.lateral("newest")
+        return select(each_one).select_from(names.join(each_one, true()))
+    return select(t.runs).select_from(names.join(t.runs, t.runs.c.id.in_(newest)))

@@ -21,10 +21,13 @@ from gitdags.store import schema as t
 from gitdags.store.database import Database, chunks
 from gitdags.store.deployments import Deployments
 from gitdags.store.evidence import Evidence
+from gitdags.store.garbage import Garbage
 from gitdags.store.rows import Snapshot
 from gitdags.store.runs import Runs
 from gitdags.store.stamps import Stamps
 from gitdags.store.tokens import Tokens
+
+_REMEMBERED = 50_000  # differences of manifests; both are addressed by their content
 
 
 class Store(Database):
@@ -36,7 +39,9 @@ class Store(Database):
         self.stamps = Stamps(self)
         self.runs = Runs(self)
         self.evidence = Evidence(self)
+        self.garbage = Garbage(self)
         self.tokens = Tokens(self)
+        self._differences: dict[tuple[str, str], frozenset[str]] = {}
 
     # ── repositories ──────────────────────────────────────────────────────────────────────
 
@@ -74,6 +79,7 @@ class Store(Database):
         environment = snapshot.environment.id
         manifest, dags, errors = rows.manifest_rows(snapshot)
         with self.write() as db:
+            self.share_turn(db, "documents")
             self.add(db, t.environments, [rows.environment_row(snapshot.environment, now)])
             new = self.add(
                 db,
@@ -129,6 +135,7 @@ class Store(Database):
             s.c.repository_id == repo.id, s.c.tree == tree, s.c.environment_id == environment.id
         )
         with self.write() as db:
+            self.share_turn(db, "documents")
             manifest = db.execute(select(s.c.manifest_hash).where(same).limit(1)).scalar()
             if manifest is None:
                 return False
@@ -176,6 +183,31 @@ class Store(Database):
         )
         with self.read() as db:
             return set(db.execute(query).scalars())
+
+    def indexed_of(
+        self, repo: RegisteredRepository, commits: Iterable[str]
+    ) -> dict[str, list[str]]:
+        """The same of some commits."""
+        s, e = t.snapshots, t.environments
+        found: dict[str, list[str]] = {}
+        with self.read() as db:
+            for chunk in chunks(commits):
+                query = (
+                    select(s.c.commit, s.c.environment_id)
+                    .join(e, e.c.id == s.c.environment_id)
+                    .where(s.c.repository_id == repo.id, s.c.commit.in_(chunk))
+                    .order_by(e.c.engine != "airflow", e.c.created_at.desc())
+                )
+                for commit, environment in db.execute(query):
+                    found.setdefault(commit, []).append(environment)
+        return found
+
+    def snapshot_count(self, repo: RegisteredRepository) -> int:
+        """How many commits of a repository are indexed, in all environments together."""
+        s = t.snapshots
+        query = select(func.count()).select_from(s).where(s.c.repository_id == repo.id)
+        with self.read() as db:
+            return db.execute(query).scalar() or 0
 
     def environments_of(self, repo: RegisteredRepository, commit: str) -> list[StoredEnvironment]:
         """The environments a commit was indexed in: exact engines first, then the newest."""
@@ -262,6 +294,36 @@ class Store(Database):
         ]
         errors = self.errors_of([manifest])[manifest]
         return Listing(repo.name, commit, environment.id, tuple(dags), tuple(errors))
+
+    def dag_at(
+        self,
+        repo: RegisteredRepository,
+        commit: str,
+        environment: StoredEnvironment,
+        dag_id: str,
+    ) -> list[ListedDag]:
+        """The rows of one DAG at a commit; [] where it is not there, or the commit not indexed."""
+        found = self.manifests(repo, [commit], [environment.id]).get(commit)
+        if found is None:
+            return []
+        rows_found = self.dags_of([found[1]], dag_id)[found[1]]
+        return [rows.with_environment(dag, environment) for dag in rows_found]
+
+    def difference(self, newer: str, older: str) -> frozenset[str]:
+        """The DAGs of one manifest that another has not, or has otherwise; remembered for good."""
+        d = t.manifest_dags
+        columns = (d.c.dag_id, d.c.file, d.c.dag_hash, d.c.code_hash)
+        now, was = (select(*columns).where(d.c.manifest_hash == m) for m in (newer, older))
+        with self.read() as db:
+            found = frozenset(row.dag_id for row in db.execute(now.except_(was)))
+        if len(self._differences) > _REMEMBERED:
+            self._differences.clear()
+        self._differences[newer, older] = found
+        return found
+
+    def known_difference(self, newer: str, older: str) -> frozenset[str] | None:
+        """What `difference` gave before, or None."""
+        return self._differences.get((newer, older))
 
     def files_with_dags(self, repo: RegisteredRepository, files: Iterable[str]) -> set[str]:
         """The manifests of a repository in which one of the files defines a DAG."""

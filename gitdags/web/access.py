@@ -97,6 +97,8 @@ class Access:
     user_header: str = "x-forwarded-user"
     groups_header: str = "x-forwarded-groups"
     rules: Rules = field(default_factory=dict)
+    per_dag: bool = False
+    """whether what may be seen differs from asker to asker below a repository"""
     hosts: frozenset[str] = frozenset()
     """names it answers to beside the loopback ones"""
 
@@ -110,7 +112,7 @@ class Access:
             settings["web_user_header"].lower(),
             settings["web_groups_header"].lower(),
             parse_rules(settings["web_readers"]),
-            frozenset(name.lower() for name in settings["web_hosts"]),
+            hosts=frozenset(name.lower() for name in settings["web_hosts"]),
         )
 
     # ── who ───────────────────────────────────────────────────────────────────────────────

@@ -6,6 +6,7 @@ import base64
 import binascii
 import json
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Path, Query
@@ -16,7 +17,8 @@ from gitdags import archive, wire
 from gitdags.catalog import NoSuchDag, NoSuchFile
 from gitdags.errors import GitdagsError, quoted
 from gitdags.git import display, is_sha
-from gitdags.model import MODE_LINK, MODE_SUBMODULE, Json, RegisteredRepository, Resolved
+from gitdags.model import MODE_LINK, MODE_SUBMODULE, RegisteredRepository, Resolved
+from gitdags.run_catalog import NoSuchRun
 from gitdags.web import drawing, routing, schemas
 from gitdags.web.answers import IMMUTABLE, JSON, REVALIDATE, SVG, as_json, send
 from gitdags.web.site import View
@@ -392,6 +394,86 @@ def compare(
         return send(request, as_json(told), JSON, commit=sides[1].commit)
 
 
+# ── runs and deployments ──────────────────────────────────────────────────────────────────
+
+
+@router.get("/repos/{repo:segment}/runs", response_model=schemas.Runs, tags=["runs"])
+def runs(
+    request: Request,
+    repo: Repo,
+    dag_id: Annotated[str | None, Query(max_length=1_000)] = None,
+    at: Annotated[
+        str | None, Query(description="only those that ran at this commit", max_length=1_024)
+    ] = None,
+    airflow: Annotated[str | None, Query(description="name of the installation")] = None,
+    limit: Limit = 100,
+    after: After = None,
+) -> Response:
+    """Runs with their tries, newest first."""
+    with view(request) as v:
+        repository = v.repository(repo)
+        commit = None if at is None else v.catalog.resolve(repository, at).commit
+        found = v.catalog.runs(
+            dag_id, commit, airflow, repository, limit=limit + 1, before=_moment(after)
+        )
+        page = found[:limit]
+        last = page[-1] if len(found) > limit else None
+        told = {
+            "runs": [wire.run(one) for one in page if v.sees_dag(repo, one.dag_id)],
+            "next": last and f"{last.stamped_at.timestamp():.6f}-{last.id}",
+        }
+        return send(request, as_json(told), JSON, commit=commit)
+
+
+def _moment(text: str | None) -> tuple[datetime, int] | None:
+    if text is None:
+        return None
+    seconds, _, number = text.partition("-")
+    try:
+        return datetime.fromtimestamp(float(seconds), UTC), int(number)
+    except (ValueError, OverflowError, OSError):
+        raise BadCursor(f"{quoted(text)} is no cursor") from None
+
+
+@router.get(
+    "/repos/{repo:segment}/suspects",
+    response_model=schemas.Suspicion,
+    responses={409: schemas.PROBLEMS[400]},
+    tags=["runs"],
+)
+def suspects(
+    request: Request,
+    repo: Repo,
+    dag_id: Annotated[str, Query(max_length=1_000, min_length=1)],
+    run_id: Annotated[str, Query(max_length=1_000, min_length=1)],
+    airflow: Annotated[str | None, Query(description="name of the installation")] = None,
+) -> Response:
+    """The commits since the last good run that touched what the DAG reads, and what each changed.
+
+    Of what is indexed: nothing is parsed for it. `gitdags suspects` parses what is missing.
+    """
+    with view(request) as v:
+        repository = v.repository(repo)
+        _must_see(v, repo, dag_id)
+        run = v.catalog.run(dag_id, run_id, airflow)
+        if run.repo not in (None, repository.name):
+            raise NoSuchRun(f"no run {quoted(run_id)} of {quoted(dag_id)} ran here")
+        return send(request, as_json(wire.suspicion(v.catalog.suspects(run, parse=False))), JSON)
+
+
+@router.get("/repos/{repo:segment}/deploys", response_model=list[schemas.Deployment], tags=["runs"])
+def deploys(
+    request: Request,
+    repo: Repo,
+    ref: Annotated[str | None, Query(description="full name of one ref", max_length=1_024)] = None,
+    limit: Limit = 100,
+) -> Response:
+    """Recorded moves of refs, newest first."""
+    with view(request) as v:
+        found = v.catalog.deployments(v.repository(repo), ref, limit=limit)
+        return send(request, as_json([wire.deployment(d) for d in found]), JSON)
+
+
 # ── helpers ───────────────────────────────────────────────────────────────────────────────
 
 
@@ -461,8 +543,3 @@ def paged(
     end = begin + limit
     more = base64.urlsafe_b64encode(str(end).encode()).decode() if end < len(items) else None
     return items[begin:end], more
-
-
-def cursor_json(value: Json) -> str:
-    """A cursor that holds a value."""
-    return base64.urlsafe_b64encode(as_json(value)).decode()

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp
 from gitdags import __version__
 from gitdags.config import Settings
 from gitdags.errors import GitdagsError
-from gitdags.web import api, intake, schemas, upkeep
+from gitdags.web import api, intake, pages, schemas, upkeep, webhooks
 from gitdags.web.access import Access
 from gitdags.web.answers import JSON, NO_STORE, as_json, problem, send
 from gitdags.web.frame import Frame
@@ -34,9 +34,25 @@ Handler = Callable[[Request], Response]
 # Page -> what renders it. The first part of a path is a repository unless it is one of the names
 # that `gitdags.registry` reserves.
 PAGES: tuple[tuple[str, Handler], ...] = (
+    ("/", pages.home),
+    ("/static/{name}", pages.static),
+    ("/docs", pages.docs),
+    ("/find", pages.find),
     ("/healthz", upkeep.healthz),
     ("/readyz", upkeep.readyz),
     ("/metrics", upkeep.metrics),
+    ("/{repo:segment}", pages.repository),
+    ("/{repo:segment}/dags/{dag_id:segment}", pages.graph),
+    ("/{repo:segment}/dags/{dag_id:segment}/code", pages.code),
+    ("/{repo:segment}/dags/{dag_id:segment}/history", pages.history),
+    ("/{repo:segment}/dags/{dag_id:segment}/runs", pages.dag_runs),
+    ("/{repo:segment}/dags/{dag_id:segment}/document", pages.document),
+    ("/{repo:segment}/source/{path:path}", pages.source),
+    ("/{repo:segment}/compare", pages.compare),
+    ("/{repo:segment}/commits", pages.commits),
+    ("/{repo:segment}/deploys", pages.deploys),
+    ("/{repo:segment}/runs", pages.runs),
+    ("/{repo:segment}/runs/{dag_id:segment}/{run_id:segment}", pages.run),
 )
 
 
@@ -71,6 +87,7 @@ def create(settings: Settings, access: Access | None = None, *, drain: bool = Fa
     app.state.site, app.state.metrics = site, metrics
     app.include_router(api.router)
     app.include_router(intake.router)
+    app.include_router(webhooks.router)
     for path, handler in PAGES:
         app.router.routes.append(Route(path, handler, methods=["GET"]))
     app.add_middleware(Frame, metrics=metrics, frames=settings["web_frames"])
@@ -92,12 +109,14 @@ def _is_page(request: Request) -> bool:
 
 async def _known(request: Request, error: Exception) -> Response:
     assert isinstance(error, GitdagsError)
-    if isinstance(error, BeingIndexed):
+    if isinstance(error, BeingIndexed) and not _is_page(request):
         return _indexing(request, error.job)
     if error.http_status >= 500:
         log.warning(
             "failed", extra={"request_id": request.scope.get("request_id"), "error": error.message}
         )
+    if _is_page(request):
+        return await to_thread.run_sync(pages.failure, request, error)
     return problem(request, error)
 
 
@@ -140,6 +159,8 @@ async def _bug(request: Request, error: Exception) -> Response:
         f"a bug in gitdags; its log has the traceback under {ident}", hint="gitdags doctor"
     )
     told.http_status = 500
+    if _is_page(request):
+        return await to_thread.run_sync(pages.failure, request, told)
     return problem(request, told)
 
 

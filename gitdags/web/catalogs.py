@@ -24,6 +24,7 @@ class Catalogs:
             catalog = self._free.get_nowait()
         except Empty:
             catalog = Catalog(self.settings)
+            catalog.asks_remotes = False  # not for whoever types a commit's id into an address
             catalog.asks_remotes = False  # not for everybody who types a SHA
         try:
             yield catalog

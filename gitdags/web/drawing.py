@@ -22,6 +22,7 @@ MOST_NODES, MOST_EDGES = 3_000, 8_000
 _TITLE, _DETAIL, _BADGE, _LABEL = 13.0, 11.0, 10.0, 11.0  # font sizes
 _HEIGHT, _LEAST, _MOST, _PAD = 44.0, 84.0, 280.0, 26.0
 _GROUP = 12.0
+_BOLD = 1.1  # how much wider bold text is
 _EDGE = 16  # room around the drawing, pixels
 SIGNS = {"added": "+", "removed": "\N{MINUS SIGN}", "changed": "~"}
 
@@ -76,7 +77,7 @@ def draw(
         return ""
     boxes = [[n.id, _width(n), _HEIGHT, n.group] for n in shown.nodes]
     lines = [[e.start, e.end, _label_width(e.label)] for e in shown.edges]
-    groups = [[c.id, c.parent, width(c.title, _TITLE) + 34] for c in shown.clusters]
+    groups = [[c.id, c.parent, width(c.title, _GROUP) * _BOLD + 34] for c in shown.clusters]
     answer: Json = renderer.call("layout", boxes, lines, groups, down)
     return _svg(shown, layout.from_json(answer), link, fold, title)
 
@@ -96,7 +97,7 @@ def alone(renderer: Renderer, document: Document, options: Options) -> str:
 
 def _width(node: Node) -> float:
     extra = 18 if node.mark or node.tasks else 0
-    texts = width(node.title, _TITLE) * 1.04, width(_second(node), _DETAIL)
+    texts = width(node.title, _TITLE) * _BOLD, width(_second(node), _DETAIL)
     return round(min(_MOST, max(_LEAST, *texts, 0) + _PAD + extra), 1)
 
 
@@ -222,7 +223,8 @@ def _node(
     parts = [_el("title", told)]
     if node.mapped or node.tasks:  # one of many: another shows from behind
         parts.append(_el("rect", klass="behind", x=x + 4, y=y + 4, **box))
-    title, second = fitted(node.title, _TITLE, room), fitted(_second(node), _DETAIL, room)
+    title = fitted(node.title, _TITLE * _BOLD, room)
+    second = fitted(_second(node), _DETAIL, w - _PAD + 8)
     parts += [
         _el("rect", klass="box", x=x, y=y, **box),
         _el("text", escaped(title), klass="name", x=x + 13, y=y + 19, fill=ink),

@@ -44,6 +44,7 @@ class Frame:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        scope = dict(scope)  # the server goes on to read its own
         began = time.perf_counter()
         given = dict(scope["headers"]).get(b"x-request-id", b"")
         ident = given.decode() if _ID.fullmatch(given) else secrets.token_hex(8)

@@ -221,6 +221,9 @@ def _folded(graph: Graph, parents: Mapping[str, str | None], fold: set[str]) -> 
         shown[node.id] = node.id if outermost is None else _box(outermost)
         if outermost is not None:
             boxes.setdefault(outermost, []).append(node)
+    gone = {c for c in clusters if any(g in boxes for g in above(c, parents))}
+    left = tuple(c for c in graph.clusters if c.id not in gone)
+    open_ones = {c.id for c in left}
     nodes = [node for node in graph.nodes if shown[node.id] == node.id]
     for name, inside in boxes.items():
         cluster = clusters[name]
@@ -231,7 +234,7 @@ def _folded(graph: Graph, parents: Mapping[str, str | None], fold: set[str]) -> 
         if mark in ("added", "removed") and any(node.mark != mark for node in inside):
             mark = "changed"
         count = f"{len(inside)} task" + ("s" if len(inside) != 1 else "")
-        parent = cluster.parent if cluster.parent in clusters else None
+        parent = cluster.parent if cluster.parent in open_ones else None
         nodes.append(
             Node(_box(name), cluster.title, count, "", "", parent, mark=mark, tasks=len(inside))
         )
@@ -246,8 +249,6 @@ def _folded(graph: Graph, parents: Mapping[str, str | None], fold: set[str]) -> 
         mark = next(iter(marks_here)) if len(marks_here) == 1 else "changed"
         label = found[0].label if len(found) == 1 else ""
         edges.append(Edge(start, end, label, mark))
-    gone = {c for c in clusters if any(g in boxes for g in above(c, parents))}
-    left = tuple(c for c in graph.clusters if c.id not in gone)
     return Graph(tuple(nodes), tuple(edges), left, graph.hidden, marks)
 
 

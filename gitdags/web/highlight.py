@@ -101,3 +101,8 @@ def _cut(text: str, at: int, spans: Sequence[Span]) -> list[tuple[str, bool]]:
 def lines(name: str, text: str) -> list[str]:
     """The markup of each line of a file of that name."""
     return [markup(parts) for parts in segments(name, text)]
+
+
+def pieces(items: Sequence[Sequence[str]]) -> list[list[str]]:
+    """The same for several (name, text)."""
+    return [lines(name, text) for name, text in items]

@@ -29,6 +29,7 @@ MEMORY = 2 << 30  # bytes of address space
 _FUNCTIONS = {
     "layout": ("gitdags.layout", "place_json"),
     "highlight": ("gitdags.web.highlight", "lines"),
+    "pieces": ("gitdags.web.highlight", "pieces"),
     "changes": ("gitdags.web.changes", "compare"),
 }
 _HEAD = struct.Struct(">I")

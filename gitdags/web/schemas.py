@@ -217,6 +217,53 @@ class Comparison(BaseModel):
     changed: list[ChangedDag]
 
 
+class Try(_Open):
+    """One try of a task instance."""
+
+    task_id: str
+    map_index: int
+    try_number: int
+    commit: str | None
+    state: str
+
+
+class Run(_Open):
+    """A run and the commit it began with."""
+
+    airflow: str
+    dag_id: str
+    run_id: str
+    repo: str | None
+    commit: str | None
+    dag_hash: str | None
+    source: str
+    stamped_at: datetime
+    tries: list[Try]
+
+
+class Runs(BaseModel):
+    """A page of runs."""
+
+    runs: list[Run]
+    next: str | None
+
+
+class Suspicion(_Open):
+    """What changed since the last good run."""
+
+
+class Deployment(BaseModel):
+    """A recorded move of a ref."""
+
+    repo: str
+    ref: str
+    old: str | None
+    new: str | None
+    at: datetime
+    by: str
+    source: str
+
+
 class Accepted(BaseModel):
     """How many records were taken in."""
 

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import difflib
+import json
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import cached_property
+from typing import Any
 
 from starlette.requests import Request
 
 from gitdags.catalog import Catalog
-from gitdags.listings import NotIndexed
 from gitdags.config import Settings
 from gitdags.errors import GitdagsError, quoted
-from gitdags.git import is_sha
-from gitdags.model import Commit, RegisteredRepository, Resolved
+from gitdags.listings import NotIndexed
+from gitdags.model import Json, RegisteredRepository, Resolved
 from gitdags.registry import UnknownRepository
 from gitdags.spool import Spool
 from gitdags.web.access import Access, Principal
 from gitdags.web.answers import Pages
+from gitdags.web.cache import Cache
 from gitdags.web.catalogs import Catalogs
+from gitdags.web.fetcher import Fetcher
 from gitdags.web.indexer import Indexer, Job
 from gitdags.web.renderer import Renderer
 from gitdags.web.urls import Urls
@@ -43,8 +46,12 @@ class Site:
         self.settings, self.access = settings, access
         self.catalogs = Catalogs(settings)
         self.pages = Pages(settings["web_memory"])
+        # A third as much again, for what lists are made of.
+        self.fragments: Cache[str] = Cache(settings["web_memory"] // 6)
+        self.facts: Cache[Any] = Cache(settings["web_memory"] // 6, lambda _: 400)
         self.renderer = Renderer()
         self.indexer = Indexer(self.catalogs)
+        self.fetcher = Fetcher(self.catalogs, self.indexer)
         self.spool = Spool(settings.spool)
         self.refused_hooks = 0
         self.lock = threading.Lock()
@@ -124,10 +131,12 @@ class View:
             )
         raise BeingIndexed(job)
 
-    def keep(self, rev: str) -> tuple[bool, Sequence[str]]:
-        """(whether a revision is a full commit id, ()): what hangs on it never changes."""
-        return is_sha(rev), ()
+    # ── what lists say ────────────────────────────────────────────────────────────────────
 
-    def commit(self, repo: RegisteredRepository, resolved: Resolved) -> Commit:
-        """The commit a revision was found to mean."""
-        return self.catalog.commit(repo, resolved)
+    def facts(self, hashes: Collection[str], read: Callable[[Json], Any]) -> dict[str, Any]:
+        """document hash -> what ``read`` makes of it; remembered, as a hash means one document."""
+        kept = self.site.facts
+        found = {key: kept.get(key) for key in hashes}
+        for key, text in self.catalog.documents([k for k, v in found.items() if v is None]).items():
+            found[key] = kept.put(key, read(json.loads(text)))
+        return found

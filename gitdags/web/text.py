@@ -32,11 +32,11 @@ def escaped(text: str) -> str:
 
 # Advance widths in thousandths of the size, a little over those of common sans-serif fonts.
 _WIDTHS = {
-    **dict.fromkeys("ijl.,:;'|!", 290),
-    **dict.fromkeys("ft()[]{}/\\-r ", 380),
-    **dict.fromkeys("sczxkvy", 550),
-    **dict.fromkeys("mwMW@%", 900),
-    **dict.fromkeys("ABCDEFGHJKLNOPQRSTUVXYZ", 710),
+    **dict.fromkeys("ijl.,:;'|!", 320),
+    **dict.fromkeys("ft()[]{}/\\-r ", 420),
+    **dict.fromkeys("sczxkvy_", 580),
+    **dict.fromkeys("mwMW@%", 980),
+    **dict.fromkeys("ABCDEFGHJKLNOPQRSTUVXYZ", 740),
 }
 
 
@@ -47,7 +47,7 @@ def width(text: str, size: float) -> float:
         known = _WIDTHS.get(character)
         if known is None:
             wide = unicodedata.east_asian_width(character) in ("W", "F")
-            known = 1_050 if wide else 600
+            known = 1_050 if wide else 640
         total += known
     return total * size / 1_000
 

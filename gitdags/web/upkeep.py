@@ -98,10 +98,11 @@ def drainer(site: Site) -> Callable[[], None]:
     def work() -> None:
         while not stop.wait(DRAIN_EVERY):
             if not site.spool.waiting()[0]:
-                continue
+                continue  # a run without a document waits for the next stamp
             try:
                 with site.catalogs.lend() as catalog:
                     catalog.drain()
+                    catalog.settle()
             except (GitdagsError, OSError) as error:
                 log.warning("cannot drain", extra={"error": str(error)})  # next time perhaps
 

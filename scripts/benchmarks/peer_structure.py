@@ -87,13 +87,20 @@ def groups(group):
 def schedule(dag):
     timetable = getattr(dag, "timetable", None)
     if timetable is None:
-        own = dag.normalized_schedule_interval if hasattr(dag, "normalized_schedule_interval") else dag._schedule_interval
+        own = (
+            dag.normalized_schedule_interval
+            if hasattr(dag, "normalized_schedule_interval")
+            else dag._schedule_interval
+        )
         if own is None:
             return ["once" if dag.schedule_interval == "@once" else "none", None]
         return ["cron", own] if isinstance(own, str) else ["timedelta", own.total_seconds()]
     kind = _TIMETABLES.get(type(timetable).__name__, "timetable")
     if kind == "cron":
-        return [kind, getattr(timetable, "_expression", None) or getattr(timetable, "expression", None)]
+        return [
+            kind,
+            getattr(timetable, "_expression", None) or getattr(timetable, "expression", None),
+        ]
     if kind == "timedelta":
         delta = getattr(timetable, "_delta", None) or getattr(timetable, "delta", None)
         return [kind, delta.total_seconds() if hasattr(delta, "total_seconds") else str(delta)]
@@ -140,7 +147,9 @@ def one(path):
     bag.process_file(path, only_if_updated=False, safe_mode=False)
     answer = {"dags": {dag.dag_id: structure(dag) for dag in bag.dags.values()}}
     if bag.import_errors:
-        answer["error"] = "; ".join(str(e).strip().split("\n")[-1] for e in bag.import_errors.values())
+        answer["error"] = "; ".join(
+            str(e).strip().split("\n")[-1] for e in bag.import_errors.values()
+        )
     return answer
 
 
@@ -153,7 +162,7 @@ for file in given["files"]:
         try:
             found = one(os.path.join(root, file))
         except BaseException as error:
-            found = {"dags": {}, "error": "%s: %s" % (type(error).__name__, error)}
+            found = {"dags": {}, "error": type(error).__name__ + ": " + str(error)}
         with os.fdopen(writer, "w") as pipe:
             json.dump(found, pipe)
         os._exit(0)

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -366,6 +367,53 @@ def test_no_code_ran_for_a_state_that_a_person_set(world: World, catalog: Catalo
         ("extract", 1, story.C[2], False), ("load", 1, story.C[2], False),
     ]  # fmt: skip
     assert time.time() - found.stamped_at.timestamp() < 3600
+
+
+# ── gitdags run ───────────────────────────────────────────────────────────────────────────
+
+
+def gitdags_run(world: World, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gitdags.cli.main", "-r", "mounted", "run", "mounted_etl", *words],
+        env=world.airflow.env, cwd=world.airflow.folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_a_run_is_started_at_a_commit_that_no_branch_has(world: World, catalog: Catalog) -> None:
+    story = world.stories["mounted"]
+    done = gitdags_run(world, "--at", story.C[3], "--unsupported", "--run-id", "pinned")
+    assert (done.returncode, done.stdout) == (
+        0, f"mounted_etl pinned: queued, pinned to {story.C[3][:12]}\n",
+    ), done.stderr  # fmt: skip
+    assert "Airflow does not support" in done.stderr
+    assert world.airflow.finish("mounted_etl", "pinned")["bundle_version"] == story.C[3]
+    assert f"/{story.C[3]}/dags/jobs/renamed.py" in world.airflow.task_logs("mounted_etl", "pinned")
+    catalog.drain()
+    run = catalog.run("mounted_etl", "pinned")
+    assert (run.commit, run.source, run.conflict) == (story.C[3], "scheduler", False)
+    again = gitdags_run(world, "--at", story.C[3], "--unsupported", "--run-id", "pinned")
+    assert (again.returncode, "has a run 'pinned' already" in again.stderr) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (["--at", "{C1}", "--unsupported"], 3, "Airflow would look for jobs/renamed.py, but at "),
+        (["--at", "{C3}", "--airflow-api", "{url}"], 3, "takes no bundle version for a new run"),
+        (["--at", "{C3}", "--airflow-api", "http://127.0.0.1:1"], 3, "cannot be reached"),
+        (["--at", "{C3}"], 2, "which Airflow?"),
+        (["--at", "{C3}", "--unsupported", "--conf", "[1]"], 2, "no JSON object"),
+        (["--at", "nowhere", "--unsupported"], 3, "nowhere"),
+    ],
+)  # fmt: skip
+def test_runs_that_cannot_be_started(world: World, words: list[str], code: int, says: str) -> None:
+    C = world.stories["mounted"].C
+    values = {"{C1}": C[1], "{C3}": C[3], "{url}": world.airflow.url}
+    done = gitdags_run(world, *(values.get(word, word) for word in words))
+    assert (done.returncode, done.stdout) == (code, "")
+    assert says in done.stderr
+    assert "hint: " in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_nothing_was_written_into_the_trees(world: World) -> None:

@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -72,6 +73,20 @@ def test_revisions(desk: Desk, git: Git) -> None:
     assert asked.ask(Question("commit", "repo", "HEAD~1")) == first
     for refused in ("HEAD~2", "HEAD^{/2}", ":/2", "-x", "a..b", "HEAD~100000", "x" * 2_000):
         assert asked.ask(Question("commit", "repo", refused)) is None
+
+
+def test_who_has_the_commit_of_a_submodule(
+    desk: Desk, make_git: Callable[[str], Git], tmp_path: Path
+) -> None:
+    one, two = make_git("one"), make_git("two")
+    one.files({"a": b"1"})
+    pinned = two.files({"a": b"2"})
+    paths = {"absent": tmp_path / "absent", "one": one.path, "two": two.path}
+    asked = desk(lambda: [MountedRepository(n, str(p), "dags") for n, p in paths.items()])
+    assert asked.ask(Question("holder", text=pinned)) == "two"
+    assert asked.ask(Question("holder", text="5" * 40)) is None
+    later = two.files({"a": b"3"}, pinned)
+    assert asked.ask(Question("holder", text=later)) == "two"
 
 
 def test_a_question_that_takes_too_long_is_given_up(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -82,6 +83,19 @@ def test_modes_links_submodules_and_odd_names(git: Git, mount_it: MountIt, backe
     with pytest.raises(OSError, match="symbolic links") as caught:
         (top / "loop").read_bytes()
     assert caught.value.errno == errno.ELOOP
+
+
+def test_a_link_to_nowhere_is_not_its_own_folder(git: Git, mount_it: MountIt, backend: str) -> None:
+    commit = git.commit(
+        git.tree({b"empty": ("120000", git.blob(b"")), b"f": ("100644", git.blob(b"x"))})
+    )
+    top = mount_it(backend, repo=git).path / "repo" / commit
+    assert sorted(os.listdir(top)) == ["empty", "f"]
+    assert (top / "empty").is_symlink()
+    for attempt in (os.readlink, os.stat, os.listdir):
+        with pytest.raises(FileNotFoundError):
+            attempt(top / "empty")
+    assert not (top / "empty/f").exists()
 
 
 def test_hostile_names_are_dropped(git: Git, mount_it: MountIt, backend: str) -> None:
@@ -196,6 +210,9 @@ def test_sixteen_readers_during_upkeep(git: Git, mount_it: MountIt, backend: str
             git("update-ref", "refs/gitdags/keep/x", commits[-1])
             new = git.files({"rewritten": b"1"})
             git("repack", "-adq")
+            if backend == "kernel":
+                os.kill(mounted.processes[1], signal.SIGKILL)
+                mounted.wait_logged("kernel server", 2)
             git("gc", "-q", "--prune=now")
             assert os.readlink(top / "main") == new
             assert not (top / "doomed").exists()
@@ -290,6 +307,31 @@ def test_a_missing_object_is_an_error_and_one_line(
         assert caught.value.errno == errno.EIO
     assert (top / "kept").read_bytes() == b"k"
     assert mounted.log.read_text().count(lost) == 1
+
+
+def test_damaged_objects_are_an_error_and_one_line(
+    git: Git, mount_it: MountIt, backend: str
+) -> None:
+    """Not missing but spoilt: a tree that is none, a blob whose bytes do not unpack."""
+    blob = git.blob(b"spoilt" * 100)
+    good, spoilt = git.blob(b"k"), git.path / "objects" / blob[:2] / blob[2:]
+    tree = git.text("hash-object", "-w", "-t", "tree", "--literally", "--stdin", stdin=b"100644 x")
+    commit = git.commit(
+        git.tree({b"t": ("40000", tree), b"b": ("100644", blob), b"k": ("100644", good)})
+    )
+    data = spoilt.read_bytes()
+    spoilt.chmod(0o644)
+    spoilt.write_bytes(data[:-12] + b"\xff" * 12)
+    mounted = mount_it(backend, repo=git)
+    top = mounted.path / "repo" / commit
+    for _ in range(3):
+        for attempt in (lambda: os.listdir(top / "t"), lambda: (top / "b").read_bytes()):
+            with pytest.raises(OSError, match=r".") as caught:
+                attempt()
+            assert caught.value.errno == errno.EIO
+    assert (top / "k").read_bytes() == b"k"
+    log = mounted.log.read_text()
+    assert (log.count(tree), log.count(blob), log.count("bug")) == (1, 1, 0)
 
 
 def test_a_pruned_commit_under_an_open_folder(git: Git, mount_it: MountIt, backend: str) -> None:

@@ -7,7 +7,7 @@ import os
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
@@ -46,7 +46,7 @@ class Kernel:
         self.unique += 2
         unique = self.unique if unique is None else unique
         length = p.IN_HEADER.size + len(body)
-        self.end.send(p.IN_HEADER.pack(length, opcode, unique, node, 0, 0, 0, 0, 0) + body)
+        self.end.send(p.IN_HEADER.pack(length, opcode, unique, node) + body)
         return unique
 
     def receive(self) -> tuple[int, int, bytes]:
@@ -331,9 +331,9 @@ def test_an_answer_is_at_hand_only_while_no_other_request_is_served(
     answers["HEAD~0"] = git.text("rev-parse", "main")
     knowing, held = kernel.server.vfs.knowing, []
 
-    def watched(question: Question, answer: Answer) -> object:
+    def watched(answers: Mapping[Question, Answer]) -> object:
         held.append(kernel.server.lock.locked())
-        return knowing(question, answer)
+        return knowing(answers)
 
     monkeypatch.setattr(kernel.server.vfs, "knowing", watched)
     kernel.lookup(kernel.path(b"repo"), b"HEAD~0")

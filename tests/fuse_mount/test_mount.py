@@ -52,6 +52,24 @@ def test_a_mountpoint_in_use(git: Git, mount_it: MountIt, backend: str) -> None:
     assert _refused("/proc").hint == "umount /proc"
 
 
+def test_who_is_in_the_folder_below_a_mount_does_not_hold_it(
+    git: Git, mount_it: MountIt, tmp_path: Path
+) -> None:
+    git.files({"f": b"x"})
+    point = tmp_path / "point"
+    point.mkdir()
+    below = subprocess.Popen(["sleep", "600"], cwd=point)
+    mounted = mount_it("kernel", repo=git, at=point)
+    inside = subprocess.Popen(["sleep", "600"], cwd=mounted.path / "repo")
+    try:
+        assert mounts.holders(str(point)) == [f"sleep (pid {inside.pid}, working directory)"]
+    finally:
+        for each in (below, inside):
+            each.kill()
+            each.wait()
+    assert mounts.holders(str(point)) == []
+
+
 def test_unmounting_what_is_not_ours(tmp_path: Path) -> None:
     for path in (tmp_path, Path("/proc"), tmp_path / "absent"):
         with pytest.raises(mount.NotMounted, match="gitdags has mounted nothing on"):
@@ -223,6 +241,24 @@ print(mounts.type_at(point), os.listdir(point))
 """
     done = _as_nobody(tmp_path, git, backend, program)
     assert done.stdout == "x fuse.gitdags\nBusy\nNone []\n", done.stderr
+
+
+def test_an_ordinary_users_server_unmounts_when_its_supervisor_dies(
+    tmp_path: Path, git: Git, backend: str
+) -> None:
+    git.files({"f": b"x"})
+    program = """
+import re, select, signal
+assert attempt() is None, attempt()
+words = re.search("supervisor ([0-9]+), [a-z]+ server ([0-9]+)", Path(log).read_text())
+supervisor, server = map(int, words.groups())
+ended = os.pidfd_open(server)
+os.kill(supervisor, signal.SIGKILL)
+select.select([ended], [], [], 20)
+print(mounts.type_at(point), os.listdir(point))
+"""
+    done = _as_nobody(tmp_path, git, backend, program)
+    assert done.stdout == "None []\n", done.stderr
 
 
 def test_allow_other_without_permission(tmp_path: Path, git: Git, backend: str) -> None:

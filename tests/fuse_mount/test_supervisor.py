@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,43 @@ def test_a_server_that_keeps_dying_is_given_up(git: Git, mount_it: MountIt) -> N
     assert mounts.type_at(str(mounted.path)) is None
 
 
+def test_the_server_of_a_dead_supervisor_makes_room(
+    git: Git, mount_it: MountIt, backend: str
+) -> None:
+    git.files({"f": b"x", "g": b"y"})
+    mounted = mount_it(backend, repo=git)
+    supervisor, server = mounted.processes
+    process = os.pidfd_open(server)
+    code = "print('in', flush=True); input(); print(open('g').read())"
+    user = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=mounted.path / "repo/main",
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    with user:
+        assert user.stdout is not None
+        assert user.stdout.readline() == b"in\n"
+        os.kill(supervisor, signal.SIGKILL)
+        mounted.wait_logged("the supervisor died: unmounting")
+        _until(lambda: mounts.type_at(str(mounted.path)) is None)
+        assert os.listdir(mounted.path) == []
+        assert mount.stale_mounts() == []
+        second = mount_it(backend, repo=git, at=mounted.path)
+        assert (second.path / "repo/main/f").read_bytes() == b"x"
+        assert user.communicate(b"\n")[0] == b"y\n"  # a file that had never been read
+    ended, _, _ = select.select([process], [], [], 20)
+    os.close(process)
+    assert ended
+    assert (second.path / "repo/main/g").read_bytes() == b"y"
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    for _ in range(2_000):
+        if holds():
+            return
+        select.select([], [], [], 0.01)
+    raise AssertionError("never")
+
+
 def test_sigterm_unmounts(git: Git, mount_it: MountIt, backend: str) -> None:
     git.files({"f": b"x"})
     mounted = mount_it(backend, repo=git)
@@ -189,29 +227,45 @@ def test_deployments_date_a_ref(git: Git, mount_it: MountIt, backend: str) -> No
     assert os.readlink(mounted.path / "repo/main") == second
 
 
-def test_a_slow_expression_stalls_nobody(git: Git, mount_it: MountIt) -> None:
-    git.files({"f": b"x"})
+def test_a_slow_expression_stalls_nobody(
+    git: Git, mount_it: MountIt, backend: str, tmp_path: Path
+) -> None:
+    commit = git.files({f"f{n}": b"%d" % n for n in range(300)})
+    asked, go = tmp_path / "asked", tmp_path / "go"
 
-    def moves(name: str, ref: str) -> list[object]:
-        signal.pause()  # a database that does not answer
+    def moves(name: str, ref: str) -> list[object]:  # a database that takes its time
+        asked.touch()
+        while not go.exists():
+            select.select([], [], [], 0.01)
         return []
 
-    mounted = mount_it("kernel", repo=git, moves=moves, plan={"deadline": 1.0})
+    mounted = mount_it(backend, repo=git, moves=moves, plan={"deadline": 60.0})
     top = mounted.path / "repo"
-    reader = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            "import os,sys; os.readlink(sys.argv[1])",
-            top / "main@{2024-05-02}",
-        ],
-        stderr=subprocess.PIPE,
+    assert os.readlink(top / "main") == commit
+    code = "import os,sys; print(os.readlink(sys.argv[1]))"
+    readers = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, top / f"main@{{2024-05-0{day}}}"], stdout=subprocess.PIPE
+        )
+        for day in (2, 3)
+    ]
+    _until(asked.exists)
+    for n in range(300):
+        assert os.readlink(top / "main") == commit
+        assert (top / "main" / f"f{n}").read_bytes() == b"%d" % n
+    assert [reader.poll() for reader in readers] == [None, None]
+    go.touch()
+    assert [reader.communicate()[0].decode().strip() for reader in readers] == [commit, commit]
+
+
+def test_an_expression_that_takes_too_long(git: Git, mount_it: MountIt, backend: str) -> None:
+    git.files({"f": b"x"})
+    mounted = mount_it(
+        backend, repo=git, moves=lambda name, ref: signal.pause(), plan={"deadline": 0.5}
     )
-    with reader:
-        while reader.poll() is None:
-            assert (top / "main/f").read_bytes() == b"x"
-        assert reader.stderr is not None
-        assert b"TimeoutError" in reader.stderr.read()
+    top = mounted.path / "repo"
+    with pytest.raises(TimeoutError):
+        os.readlink(top / "main@{2024-05-02}")
     assert os.readlink(top / "HEAD~0") == resolve(Repository(git.path), "HEAD").commit
 
 
@@ -285,7 +339,7 @@ def _metrics(mounted: object) -> dict[str, float]:
     log: Path = mounted.log  # type: ignore[attr-defined]  # a Mounted
     before = log.read_text().count("gitdags_mount_latency_seconds_count")
     os.kill(mounted.processes[0], signal.SIGUSR1)  # type: ignore[attr-defined]  # a Mounted
-    mounted.wait_logged("gitdags_mount_repositories", 2 * before + 2)  # type: ignore[attr-defined]
+    mounted.wait_logged("gitdags_mount_latency_seconds_count", before + 1)  # type: ignore[attr-defined]
     found = re.findall(r"^(gitdags_mount_\S+) ([\d.e+]+)$", log.read_text(), re.MULTILINE)
     return {name: float(value) for name, value in found}
 
@@ -301,17 +355,34 @@ def test_memory_for_nodes_is_bounded(git: Git, mount_it: MountIt) -> None:
     assert len(os.listdir(mounted.path / "repo" / commit)) == 12_000
 
 
-def test_metrics_are_told_on_a_signal_and_over_http(git: Git, mount_it: MountIt) -> None:
+def test_metrics_are_told_on_a_signal_and_over_http(
+    git: Git, mount_it: MountIt, backend: str
+) -> None:
     import socket
 
     git.files({"f": b"x"})
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    mounted = mount_it("kernel", repo=git, plan={"metrics_port": port})
+    mounted = mount_it(backend, repo=git, plan={"metrics_port": port})
     (mounted.path / "repo/main/f").read_bytes()
     assert _metrics(mounted)['gitdags_mount_operations_total{op="read"}'] == 1
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
-        assert b'gitdags_mount_operations_total{op="lookup"}' in answer.read()
+        assert b'gitdags_mount_operations_total{op="readlink"}' in answer.read()
+
+
+def test_submodules_are_filled_by_whoever_has_their_commit(
+    git: Git, make_git: object, mount_it: MountIt, backend: str
+) -> None:
+    other = make_git("other")  # type: ignore[operator]  # a factory
+    pinned = other.files({"lib/x.py": b"x", "y": b"y"})
+    modules = {b"m%04d" % n: ("160000", f"{n + 1:040x}") for n in range(2_000)}
+    commit = git.commit(git.tree({**modules, b"filled": ("160000", pinned)}))
+    top = mount_it(backend, repo=git, other=other).path / "repo" / commit
+    assert len(os.listdir(top)) == 2_001
+    assert (top / "filled/lib/x.py").read_bytes() == b"x"
+    assert sorted(os.listdir(top / "filled")) == ["lib", "y"]
+    assert os.listdir(top / "m0007") == []
+    assert not (top / "m0008/x").exists()
 
 
 def test_files_larger_than_memory_are_read_from_a_copy(

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 
-from fuse_mount.faults import Damaged, TooLong
+from fuse_mount.faults import Damaged, TooLong, TooSlow
 from fuse_mount.nodes import Alias, Directory, File, RefFolder, RefLink, Submodule
-from fuse_mount.questions import Pending, Question
+from fuse_mount.questions import NO_ANSWER, Pending, Question
 from fuse_mount.repositories import MountedRepository, Shelf
 from fuse_mount.vfs import Vfs
 
@@ -82,11 +82,21 @@ def test_expressions_are_questions(git: Git, rev: str) -> None:
     with pytest.raises(Pending) as caught:
         walk(vfs, "repo", rev)
     assert caught.value.question == Question("commit", "repo", rev)
-    with vfs.knowing(caught.value.question, sha):
+    with vfs.knowing({caught.value.question: sha}):
         link = walk(vfs, "repo", rev)
         assert vfs.target(link) == sha.encode()  # type: ignore[arg-type]  # a node
     with pytest.raises(Pending):
         vfs.target(link)  # type: ignore[arg-type]  # asked anew at each use
+
+
+def test_a_lazy_file_system_asks_when_an_expression_is_followed(git: Git) -> None:
+    git.files({"a": b"x"})
+    vfs = make(git, lazy=True)
+    link = walk(vfs, "repo", "HEAD~99")
+    assert isinstance(link, RefLink)
+    with pytest.raises(Pending):
+        vfs.target(link)
+    assert walk(vfs, "repo", "absent") is None
 
 
 @pytest.mark.parametrize(
@@ -129,23 +139,44 @@ def test_ids_are_the_same_in_every_mount(git: Git) -> None:
     assert [walk(one, *path) for path in paths] == [walk(two, *path) for path in paths]
 
 
-def test_submodules_are_empty_until_their_repository_is_registered(
+def test_a_submodule_is_empty_unless_a_registered_repository_has_its_commit(
     make_git: Callable[[str], Git],
 ) -> None:
     inner, outer = make_git("inner"), make_git("outer")
     pinned = inner.files({"lib.py": b"x"})
     sha = outer.commit(outer.tree({b"vendor": ("160000", pinned)}))
-    vfs = make(outer)
-    empty = walk(vfs, "outer", sha, "vendor")
+    vfs = make(outer, inner)
+    with pytest.raises(Pending) as caught:
+        walk(vfs, "outer", sha, "vendor")
+    assert caught.value.question == Question("holder", text=pinned)
+    with vfs.knowing({caught.value.question: None}):
+        empty = walk(vfs, "outer", sha, "vendor")
     assert isinstance(empty, Submodule)
     assert vfs.lookup(empty, b"lib.py") is None
-    vfs.shelf.update(
-        [*vfs.shelf._known.values(), MountedRepository("inner", str(inner.path), "dags")]
-    )
-    filled = walk(vfs, "outer", sha, "vendor")
+    with vfs.knowing({caught.value.question: "inner"}):
+        filled = walk(vfs, "outer", sha, "vendor")
     assert isinstance(filled, Directory)
     assert filled.id != empty.id
     assert isinstance(vfs.lookup(filled, b"lib.py"), File)
+    with vfs.knowing({caught.value.question: "taken off the register"}):
+        assert walk(vfs, "outer", sha, "vendor") == empty
+    with vfs.knowing({caught.value.question: NO_ANSWER}), pytest.raises(TooSlow):
+        walk(vfs, "outer", sha, "vendor")
+
+
+def test_a_listing_asks_nothing_of_its_submodules(git: Git) -> None:
+    sha = git.commit(git.tree({b"m%04d" % n: ("160000", f"{n:040x}") for n in range(3_000)}))
+    vfs = make(git)
+    listing = vfs.listing(walk(vfs, "repo", sha))  # type: ignore[arg-type]  # a folder
+    assert len({node.id for _, node in listing if isinstance(node, Submodule)}) == 3_000
+
+
+@pytest.mark.parametrize("target", [b"", b"\0", b"\0x"])
+def test_a_link_that_names_nothing_leads_nowhere(git: Git, target: bytes) -> None:
+    sha = git.commit(git.tree({b"link": ("120000", git.blob(target))}))
+    vfs = make(git)
+    with pytest.raises(FileNotFoundError):
+        vfs.target(walk(vfs, "repo", sha, "link"))  # type: ignore[arg-type]  # a node
 
 
 @pytest.mark.parametrize(

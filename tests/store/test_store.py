@@ -19,7 +19,15 @@ from sqlalchemy import create_engine
 from gitdags.model import ParseFailure, RegisteredRepository
 from gitdags.serialize import document
 from gitdags.serialize.environment import Environment
-from gitdags.store import FoundDag, NewerStore, OlderStore, Snapshot, Store, StoreUnavailable, migrate
+from gitdags.store import (
+    FoundDag,
+    NewerStore,
+    OlderStore,
+    Snapshot,
+    Store,
+    StoreUnavailable,
+    migrate,
+)
 from gitdags.store.schema import REVISION, metadata
 
 ENVIRONMENT = Environment("airflow", "3.3.2", "3.12.1", {"standard": "1.0"})
@@ -31,8 +39,8 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def store(path: Path) -> Iterator[Store]:
-    store = Store(f"sqlite:///{path}")
+def store(database: str) -> Iterator[Store]:
+    store = Store(database)
     yield store
     store.close()
 
@@ -67,25 +75,24 @@ def snapshot(commit: str, *documents: document.Document, tree: str = "t" * 40) -
 
 
 class TestSchema:
-    def test_an_empty_database_is_made(self, store: Store, path: Path) -> None:
+    def test_an_empty_database_is_made(self, store: Store) -> None:
         assert store.repositories() == []
-        assert path.exists()
         assert store.revision() == REVISION
 
-    def test_the_tables_are_what_the_migrations_make(self, store: Store, path: Path) -> None:
+    def test_the_tables_are_what_the_migrations_make(self, store: Store) -> None:
         store.upgrade()
-        engine = create_engine(f"sqlite:///{path}")
+        engine = create_engine(store.url)
         with engine.connect() as connection:
             assert compare_metadata(MigrationContext.configure(connection), metadata) == []
             heads = ScriptDirectory.from_config(migrate.config(connection)).get_heads()
         engine.dispose()
         assert heads == [REVISION]
 
-    def test_down_and_up_again(self, store: Store, path: Path) -> None:
+    def test_down_and_up_again(self, store: Store) -> None:
         from alembic import command
 
         store.upgrade()
-        engine = create_engine(f"sqlite:///{path}")
+        engine = create_engine(store.url)
         with engine.begin() as connection:
             command.downgrade(migrate.config(connection), "base")
         engine.dispose()
@@ -106,11 +113,13 @@ class TestSchema:
         second.close()
         assert getattr(caught.value, "hint", "")
 
-    def test_foreign_keys_and_wal_are_on(self, store: Store, path: Path) -> None:
+    def test_foreign_keys_and_wal_are_on(self, path: Path) -> None:
+        store = Store(f"sqlite:///{path}")
         store.upgrade()
         with store._engine.connect() as connection:
             assert connection.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
             assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        store.close()
 
 
 class TestSaving:
@@ -175,14 +184,12 @@ class TestSaving:
         assert listing is not None
         assert [d.file for d in listing.dags] == ["dags/a.py", "dags/b.py"]
 
-    def test_many_processes_at_once(
-        self, store: Store, path: Path, repo: RegisteredRepository
-    ) -> None:
+    def test_many_processes_at_once(self, store: Store, repo: RegisteredRepository) -> None:
         code = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parent.parent.parent)!r})
 from tests.store.test_store import Store, made, snapshot
-store = Store("sqlite:///{path}")
+store = Store({store.url!r})
 repo = store.repositories()[0]
 for n in range(20):
     store.save(repo, snapshot("0123456789abcdef"[n % 16], *[made(f"dag-{{n}}-{{m}}") for m in range(5)]))

@@ -16,12 +16,15 @@ _CALLBACKS = (
     "on_skipped_callback", "sla_miss_callback",
 )  # fmt: skip
 _TASK_ELSEWHERE = {
-    *_CALLBACKS, "task_id", "dag", "task_group", "default_args", "trigger_rule", "doc_md", "params", "is_setup",
+    *_CALLBACKS, "task_id", "dag", "task_group", "default_args", "trigger_rule", "doc_md", "params",
+    "is_setup",
     "is_teardown", "on_failure_fail_dagrun", "task_display_name", "kwargs_to_upstream",
 }  # fmt: skip
 _DAG_ELSEWHERE = {
-    *_CALLBACKS, "dag_id", "description", "doc_md", "schedule", "schedule_interval", "timetable", "start_date",
-    "end_date", "catchup", "max_active_runs", "tags", "params", "default_args", "dag_display_name", "timezone",
+    *_CALLBACKS, "dag_id", "description", "doc_md", "schedule", "schedule_interval", "timetable",
+    "start_date",
+    "end_date", "catchup", "max_active_runs", "tags", "params", "default_args", "dag_display_name",
+    "timezone",
 }  # fmt: skip
 
 
@@ -176,7 +179,11 @@ def _attribute(task: Any, name: str) -> Any:
     try:
         found = getattr(task, name)
     except Exception as error:  # a property of the author's, or nothing of that name
-        return None if isinstance(error, AttributeError) else tagged(class_name(type(error)), str(error))
+        return (
+            None
+            if isinstance(error, AttributeError)
+            else tagged(class_name(type(error)), str(error))
+        )
     return None if standin.is_standin(found) and name != "template_fields" else found
 
 
@@ -192,7 +199,8 @@ def _callbacks(given: Mapping[str, Any], encode: Encoder) -> dict[str, Any]:
             continue
         several = list(value) if isinstance(value, (list, tuple)) else [value]
         found[name] = [
-            encode.callable(one) if is_function(one) or isinstance(one, type) else encode(one) for one in several
+            encode.callable(one) if is_function(one) or isinstance(one, type) else encode(one)
+            for one in several
         ]
     return found
 
@@ -229,7 +237,11 @@ def schedule(value: Any, encode: Encoder) -> dict[str, Any]:
     if value is MISSING:
         value = None if era.at_least(3, 0) else datetime.timedelta(days=1)
     if isinstance(value, str) and not isinstance(value, inputs.Placeholder):
-        value = value.strip() if value.strip() in ("@once", "@continuous") or value.strip() in things.PRESETS else value
+        value = (
+            value.strip()
+            if value.strip() in ("@once", "@continuous") or value.strip() in things.PRESETS
+            else value
+        )
     if value is None or type(value).__name__ == "NullTimetable":
         return {"type": "none", "value": None}
     if value == "@once" or type(value).__name__ == "OnceTimetable":
@@ -241,27 +253,44 @@ def schedule(value: Any, encode: Encoder) -> dict[str, Any]:
     if isinstance(value, datetime.timedelta):
         return {"type": "timedelta", "value": encode(value)}
     if isinstance(value, things.AssetLike):
-        return {"type": "assets", "value": encode(value if hasattr(value, "objects") else things.AssetAll(value))}
-    if isinstance(value, (list, tuple, set)) and all(isinstance(v, things.AssetLike) for v in value):
+        return {
+            "type": "assets",
+            "value": encode(value if hasattr(value, "objects") else things.AssetAll(value)),
+        }
+    if isinstance(value, (list, tuple, set)) and all(
+        isinstance(v, things.AssetLike) for v in value
+    ):
         return {"type": "assets", "value": encode(things.AssetAll(*value))}
     if isinstance(value, things.Timetable):
         return _timetable(value, encode)
     if type(value).__name__ == "relativedelta" or standin.is_standin(value):
-        return {"type": "timetable", "value": {"class": class_name(type(value)), "fields": encode(value)}}
-    return {"type": "timetable", "value": {"class": class_name(type(value)), "fields": encode(vars(value))}} if hasattr(
-        value, "__dict__"
-    ) else {"type": "cron", "value": str(value)}
+        return {
+            "type": "timetable",
+            "value": {"class": class_name(type(value)), "fields": encode(value)},
+        }
+    return (
+        {
+            "type": "timetable",
+            "value": {"class": class_name(type(value)), "fields": encode(vars(value))},
+        }
+        if hasattr(value, "__dict__")
+        else {"type": "cron", "value": str(value)}
+    )
 
 
 def _timetable(value: Any, encode: Encoder) -> dict[str, Any]:
     name = type(value).__name__
     fields = {k.lstrip("_"): v for k, v in vars(value).items() if k != "_path"}
     plain = "CronTriggerTimetable" if era.at_least(3, 0) else "CronDataIntervalTimetable"
-    if name == plain and str(fields.get("timezone")) == "UTC" and set(fields) <= {"cron", "timezone"}:
+    if (
+        name == plain
+        and str(fields.get("timezone")) == "UTC"
+        and set(fields) <= {"cron", "timezone"}
+    ):
         return schedule(fields["cron"], encode)
-    if name in ("DeltaDataIntervalTimetable", "DeltaTriggerTimetable") and set(fields) == {"delta"}:
-        if (name == "DeltaTriggerTimetable") == era.at_least(3, 0):
-            return schedule(fields["delta"], encode)
+    plain = "DeltaTriggerTimetable" if era.at_least(3, 0) else "DeltaDataIntervalTimetable"
+    if name == plain and set(fields) == {"delta"}:
+        return schedule(fields["delta"], encode)
     if "cron" in fields:
         fields["expression"] = things.PRESETS.get(fields["cron"], fields.pop("cron"))
         fields.pop("cron", None)
@@ -271,8 +300,14 @@ def _timetable(value: Any, encode: Encoder) -> dict[str, Any]:
             shown = {"assets": schedule(fields.pop(which), encode)["value"]}
             if isinstance(inner, things.Timetable):
                 shown["timetable"] = _timetable(inner, encode)["value"]
-            return {"type": "timetable", "value": {"class": class_name(type(value)), "fields": shown}}
-    return {"type": "timetable", "value": {"class": class_name(type(value)), "fields": encode(fields)}}
+            return {
+                "type": "timetable",
+                "value": {"class": class_name(type(value)), "fields": shown},
+            }
+    return {
+        "type": "timetable",
+        "value": {"class": class_name(type(value)), "fields": encode(fields)},
+    }
 
 
 # ── the JSON of our own classes ───────────────────────────────────────────────────────────────
@@ -281,7 +316,9 @@ def _timetable(value: Any, encode: Encoder) -> dict[str, Any]:
 def _xcom(encode: Encoder, value: Any, depth: int) -> Any:
     if not value.kind:
         return tagged("xcom", {"task_id": value.operator.task_id, "key": value.key})
-    return tagged("xcom", {"kind": value.kind, **{k: encode(v, depth) for k, v in value.parts.items()}})
+    return tagged(
+        "xcom", {"kind": value.kind, **{k: encode(v, depth) for k, v in value.parts.items()}}
+    )
 
 
 def _asset(encode: Encoder, value: Any, depth: int) -> Any:
@@ -289,7 +326,9 @@ def _asset(encode: Encoder, value: Any, depth: int) -> Any:
     if value.group and value.group != "asset":
         fields["group"] = value.group
     if value.watchers:
-        fields["watchers"] = [{"name": encode(w.name), "trigger": str(w.trigger)} for w in value.watchers]
+        fields["watchers"] = [
+            {"name": encode(w.name), "trigger": str(w.trigger)} for w in value.watchers
+        ]
     return tagged("asset", encode(fields, depth))
 
 
@@ -314,8 +353,14 @@ _HANDLERS: list[tuple[Any, values.Handler]] = [
         ),
     ),
     (things.Asset, _asset),
-    (things.AssetAll, lambda encode, v, depth: tagged("asset_all", [encode(o, depth) for o in v.objects])),
-    (things.AssetAny, lambda encode, v, depth: tagged("asset_any", [encode(o, depth) for o in v.objects])),
+    (
+        things.AssetAll,
+        lambda encode, v, depth: tagged("asset_all", [encode(o, depth) for o in v.objects]),
+    ),
+    (
+        things.AssetAny,
+        lambda encode, v, depth: tagged("asset_any", [encode(o, depth) for o in v.objects]),
+    ),
     (things.AssetAlias, lambda _, v, __: tagged("asset_alias", _named(v))),
     (things.AssetRef, lambda _, v, __: tagged("asset_ref", _named(v))),
     (taskflow.MappedArgument, lambda _, v, __: tagged("mapped_argument", str(v))),
@@ -331,4 +376,6 @@ def _unknown(encode: Encoder, value: Any, depth: int) -> Any:
     if type(value) is standin.Unknown:
         return tagged("stand-in", standin.path_of(value))
     own = {k: v for k, v in value.__dict__.items() if not k.startswith("_")}
-    return tagged(class_name(type(value)), {name: encode(one, depth) for name, one in sorted(own.items())})
+    return tagged(
+        class_name(type(value)), {name: encode(one, depth) for name, one in sorted(own.items())}
+    )

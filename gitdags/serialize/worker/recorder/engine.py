@@ -19,10 +19,10 @@ from .dag import DAG
 
 # Imported in the warm parent where they are installed: DAG files and libraries build on them.
 _LIBRARIES = (
-    "attr", "attrs", "dataclasses", "dateutil.parser", "dateutil.relativedelta", "jinja2", "numpy", "pendulum",
-    "pydantic", "pytz", "yaml", "json", "logging", "pathlib", "textwrap", "typing", "collections", "functools",
-    "itertools", "enum", "uuid", "copy", "csv", "glob", "inspect", "string", "tempfile", "urllib.parse", "zoneinfo",
-    "asyncio", "importlib.resources", "subprocess",
+    "attr", "attrs", "dataclasses", "dateutil.parser", "dateutil.relativedelta", "jinja2", "numpy",
+    "pendulum", "pydantic", "pytz", "yaml", "json", "logging", "pathlib", "textwrap", "typing",
+    "collections", "functools", "itertools", "enum", "uuid", "copy", "csv", "glob", "inspect", "string",
+    "tempfile", "urllib.parse", "zoneinfo", "asyncio", "importlib.resources", "subprocess",
 )  # fmt: skip
 
 
@@ -31,8 +31,8 @@ def load() -> Recorder:
     for name in _LIBRARIES:
         try:
             importlib.import_module(name)
-        except Exception:
-            continue  # not installed here, or broken: a DAG file that needs it gets a stand-in
+        except Exception:  # noqa: S112  # not installed, or broken: who needs it gets a stand-in
+            continue
     return Recorder()
 
 
@@ -62,34 +62,37 @@ class Recorder:
         inputs.watch_environment(self._root)
         patches.install(self._root)
         if not era.at_least(2, 0):
-            for name, value in (("unicode", str), ("basestring", str), ("long", int), ("xrange", range)):
+            for name, value in (
+                ("unicode", str),
+                ("basestring", str),
+                ("long", int),
+                ("xrange", range),
+            ):
                 setattr(builtins, name, value)
         before = self._state()
-        first: tuple[list[Any], list[dict[str, str]]] | None = None
-        for attempt in inputs.ATTEMPTS:
-            inputs.attempt = attempt
-            found, errors = self._run(path, source)
-            if first is None:
-                first = found, errors
-                told_of = dict(notes.guesses), dict(notes.placeholders)
-            if not errors or not notes.placeholders:
+        found, errors = self._run(path, source, "placeholder")
+        first = found, errors, dict(notes.guesses), dict(notes.placeholders)
+        for attempt in inputs.LATER_ATTEMPTS:
+            # Something was made up, and the file cannot live with it.
+            if not errors or not (notes.placeholders or (attempt == "tolerant" and notes.guesses)):
                 break
             self._restore(before)
-        if errors and found is not first[0]:
-            # No attempt is better than the first: its error is the one that speaks of the names.
-            found, errors = first
-            notes.guesses.update(told_of[0])
-            notes.placeholders.update(told_of[1])
-        elif inputs.attempt != "placeholder" and not errors:
-            what = "empty strings" if inputs.attempt == "empty" else "None"
-            notes.guess(f"what is missing is {what}: it does not import with placeholders")
+            if attempt == "tolerant":
+                patches.install_moments()
+            found, errors = self._run(path, source, attempt)
+        if errors:  # no attempt is better than the first, whose error speaks of the names
+            found, errors, guesses, placeholders = first
+            notes.guesses.update(guesses)
+            notes.placeholders.update(placeholders)
+        elif inputs.attempt in ("empty", "none"):
+            what = "an empty string" if inputs.attempt == "empty" else "None"
+            notes.guess(f"what is missing is {what}: the file cannot live with placeholders")
         return sorted(found, key=lambda one: str(one.dag_id)), errors
 
     def describe(self, dag: Any, root: str, path: str) -> dict[str, Any]:
         """What the job answers of one DAG."""
-        guesses = [f"written for Airflow {era.version}, by its requirements"] if self._era_told else [
-            f"written for Airflow {era.version}, by its imports"
-        ]  # fmt: skip
+        by = "requirements" if self._era_told else "imports"
+        guesses = [f"written for Airflow {era.version}, by its {by}"]
         return {
             "document": describe.dag(dag, root, path),
             "airflow": None,
@@ -99,12 +102,15 @@ class Recorder:
 
     # ── running ───────────────────────────────────────────────────────────────────────────
 
-    def _run(self, path: str, source: bytes) -> tuple[list[Any], list[dict[str, str]]]:
+    def _run(
+        self, path: str, source: bytes, attempt: str
+    ) -> tuple[list[Any], list[dict[str, str]]]:
+        inputs.attempt = attempt
         notes.clear()
         graph.Context.clear()
         setups.Scope.open.clear()
         stem = re.sub(r"\W", "_", os.path.splitext(os.path.basename(path))[0])
-        name = f"unusual_prefix_{hashlib.sha1(path.encode()).hexdigest()}_{stem}"
+        name = f"unusual_prefix_{hashlib.sha1(path.encode(), usedforsecurity=False).hexdigest()}_{stem}"
         loader = finder.SourceLoader(name, path)
         spec = importlib.util.spec_from_file_location(name, path, loader=loader)
         assert spec is not None
@@ -197,7 +203,8 @@ _PYTHON_2 = re.compile(
     r"invalid decimal literal|expected ':'|invalid syntax"
 )
 _PYTHON_2_SOURCE = re.compile(
-    r"^\s*print\s+[\"'\w]|^\s*except\s+[\w.]+\s*,\s*\w+\s*:|\b0[0-7]+\b(?!\.)|<>|^\s*exec\s+[\"'\w]|\bur?['\"]|^\s*raise\s+\w+\s*,", re.M
+    r"^\s*print\s+[\"'\w]|^\s*except\s+[\w.]+\s*,\s*\w+\s*:|\b0[0-7]+\b(?!\.)|<>|^\s*exec\s+[\"'\w]|\bur?['\"]|^\s*raise\s+\w+\s*,",
+    re.M,
 )
 
 

@@ -11,7 +11,13 @@ import re
 Release = tuple[int, int]
 FIRST, LAST = (1, 10), (3, 99)
 UNKNOWN = "3.3.2"
-_REPRESENTATIVES = {(1, 10): "1.10.15", (2, 2): "2.2.5", (2, 3): "2.3.4", (2, 10): "2.10.5", (3, 3): "3.3.2"}
+_REPRESENTATIVES = {
+    (1, 10): "1.10.15",
+    (2, 2): "2.2.5",
+    (2, 3): "2.3.4",
+    (2, 10): "2.10.5",
+    (3, 3): "3.3.2",
+}
 
 # What a file says, and the releases (first, last) that it can be for.
 _SIGNS: list[tuple[re.Pattern[str], tuple[int, int], tuple[int, int]]] = [
@@ -32,14 +38,24 @@ _SIGNS: list[tuple[re.Pattern[str], tuple[int, int], tuple[int, int]]] = [
         (r"^\s*from\s+airflow\.decorators\b", (2, 0), (3, 99)),
         (r"^\s*(?:from|import)\s+airflow\.providers\b", (2, 0), (3, 99)),
         (
-            r"^\s*from\s+airflow\.operators\.(?:bash|python|dummy|email|latest_only|subdag|trigger_dagrun|branch|datetime)\b",
+            r"^\s*from\s+airflow\.operators\."
+            r"(?:bash|python|dummy|email|latest_only|subdag|trigger_dagrun|branch|datetime)\b",
             (2, 0),
             (2, 11),
         ),
-        (r"^\s*from\s+airflow\.sensors\.(?:base|external_task|filesystem|python|time_delta|date_time)\b", (2, 0), (2, 11)),
+        (
+            r"^\s*from\s+airflow\.sensors\."
+            r"(?:base|external_task|filesystem|python|time_delta|date_time)\b",
+            (2, 0),
+            (2, 11),
+        ),
         (r"\bDummyOperator\b", (1, 10), (2, 3)),
         (r"^\s*(?:from|import)\s+airflow\.contrib\b", (1, 10), (1, 10)),
-        (r"^\s*from\s+airflow\.(?:operators|sensors|hooks)\.\w+_(?:operator|sensor|hook)s?\b", (1, 10), (1, 10)),
+        (
+            r"^\s*from\s+airflow\.(?:operators|sensors|hooks)\.\w+_(?:operator|sensor|hook)s?\b",
+            (1, 10),
+            (1, 10),
+        ),
         (r"^\s*from\s+airflow\.(?:operators|sensors)\s+import\b", (1, 10), (1, 10)),
         (r"\bprovide_context\s*=", (1, 10), (1, 10)),
     )
@@ -83,7 +99,9 @@ def pick(first: Release, last: Release) -> str:
     for release, text in sorted(_REPRESENTATIVES.items(), reverse=True):
         if first <= release <= last:
             return text
-    return next((text for release, text in sorted(_REPRESENTATIVES.items()) if release >= first), UNKNOWN)
+    return next(
+        (text for release, text in sorted(_REPRESENTATIVES.items()) if release >= first), UNKNOWN
+    )
 
 
 # ── what was called what ──────────────────────────────────────────────────────────────────────

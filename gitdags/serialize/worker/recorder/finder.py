@@ -23,15 +23,12 @@ class AirflowModule(standin.StandInModule):
 
     def __getattr__(self, name: str) -> Any:
         own = self.__name__
-        if own in ("airflow", "airflow.version") and name in ("__version__", "version"):
-            if name == "__version__" or own == "airflow.version":
-                return era.version
+        if (own, name) in (("airflow", "__version__"), ("airflow.version", "version")):
+            return era.version
         if name.startswith("__"):
             raise AttributeError(f"module {own!r} has no attribute {name!r}")
-        if own == "airflow.settings":
-            known = self.__dict__.get("_places", {})
-            if name in known:
-                return known[name]
+        if own == "airflow.settings" and name in inputs.conf.places:
+            return inputs.conf.places[name]
         found = names.look_up(own, name)
         if found is None:
             if not era.has_module(f"{own}.{name}"):
@@ -83,7 +80,9 @@ class MissingFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         if not rest:
             found = importlib.machinery.PathFinder.find_spec(name, self.folders)
             if found is not None and found.origin is not None:
-                notes.guess(f"{name} is found in {os.path.relpath(os.path.dirname(found.origin), self.root)}")
+                notes.guess(
+                    f"{name} is found in {os.path.relpath(os.path.dirname(found.origin), self.root)}"
+                )
                 return found
         if top in sys.stdlib_module_names if hasattr(sys, "stdlib_module_names") else False:
             return None  # of another platform, or gone from this Python
@@ -98,7 +97,10 @@ class MissingFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         frame: Any = sys._getframe(2)
         while frame is not None:
             file = frame.f_code.co_filename
-            if not file.startswith("<frozen importlib") and f"importlib{os.sep}__init__" not in file:
+            if (
+                not file.startswith("<frozen importlib")
+                and f"importlib{os.sep}__init__" not in file
+            ):
                 return os.path.realpath(file).startswith(self.root) and "site-packages" not in file
             frame = frame.f_back
         return False

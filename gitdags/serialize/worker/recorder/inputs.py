@@ -18,7 +18,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from . import notes, standin
 from .standin import Meta, Unknown
 
-ATTEMPTS = ("placeholder", "empty", "none")
+LATER_ATTEMPTS = ("tolerant", "empty", "none")
+"""After the first, with placeholders: with dates and durations that take them, then without any."""
 attempt = "placeholder"
 
 PLACEHOLDER = re.compile(r"__(?:var|conn|env|conf)\.[^\s/]*?__")
@@ -101,7 +102,11 @@ class MissingText(Placeholder):
     """Part of a JSON value that is missing: text, or a mapping if it is used as one."""
 
     def __getitem__(self, key: Any) -> Any:
-        return str.__getitem__(self, key) if isinstance(key, (int, slice)) else MissingText(f"{self[:-2]}.{key}__")
+        return (
+            str.__getitem__(self, key)
+            if isinstance(key, (int, slice))
+            else MissingText(f"{self[:-2]}.{key}__")
+        )
 
     def get(self, key: Any, default: Any = None) -> Any:
         """As of a mapping."""
@@ -133,7 +138,13 @@ class Variable(metaclass=Meta):
 
     @classmethod
     def get(
-        cls, key: Any, default_var: Any = _UNSET, deserialize_json: bool = False, *, default: Any = _UNSET, **_: Any
+        cls,
+        key: Any,
+        default_var: Any = _UNSET,
+        deserialize_json: bool = False,
+        *,
+        default: Any = _UNSET,
+        **_: Any,
     ) -> Any:
         """The variable, the default, or what stands for it."""
         text = os.environ.get(f"AIRFLOW_VAR_{str(key).upper()}")
@@ -148,13 +159,15 @@ class Variable(metaclass=Meta):
         if default_var is not _UNSET:
             return default_var
         notes.missing("variable", key)
-        if deserialize_json and attempt == "placeholder":
+        if deserialize_json and attempt not in ("empty", "none"):
             return missing_json(f"__var.{key}__")
         found = stand_for("var", key)
         return {} if deserialize_json and found == "" else found
 
     @classmethod
-    def setdefault(cls, key: Any, default: Any, description: Any = None, deserialize_json: bool = False) -> Any:
+    def setdefault(
+        cls, key: Any, default: Any, description: Any = None, deserialize_json: bool = False
+    ) -> Any:
         """The variable, or the default."""
         return cls.get(key, default, deserialize_json)
 
@@ -179,7 +192,8 @@ class Connection(Unknown):
     def __init__(self, conn_id: Any = None, *_: Any, uri: Any = None, **fields: Any) -> None:
         state = self.__dict__
         state.update(
-            conn_id=conn_id, conn_type=None, host=None, login=None, password=None, schema=None, port=None, extra=None,
+            conn_id=conn_id, conn_type=None, host=None, login=None, password=None, schema=None, port=None,
+            extra=None,
         )  # fmt: skip
         state.update(_of_uri(uri) if uri else {})
         state.update(fields)
@@ -279,11 +293,14 @@ class Configuration:
 
     def __init__(self) -> None:
         self.known: dict[tuple[str, str], str] = {}
+        self.places: dict[str, str] = {}
 
     def place(self, root: str, dags: str, plugins: str) -> None:
         """Say where things are."""
+        self.places = {"AIRFLOW_HOME": root, "DAGS_FOLDER": dags, "PLUGINS_FOLDER": plugins}
         self.known = {
-            ("core", "dags_folder"): dags, ("core", "plugins_folder"): plugins, ("core", "airflow_home"): root,
+            ("core", "dags_folder"): dags, ("core", "plugins_folder"): plugins,
+            ("core", "airflow_home"): root,
             ("core", "executor"): "LocalExecutor", ("core", "default_timezone"): "utc",
             ("core", "unit_test_mode"): "False", ("core", "parallelism"): "32",
             ("webserver", "base_url"): "http://localhost:8080", ("api", "base_url"): "http://localhost:8080",

@@ -12,28 +12,32 @@ from typing import Any
 from . import dag, era, graph, inputs, operators, setups, standin, taskflow, things
 
 # Operators of Airflow itself: template fields, colour of the box, colour of its text.
+_PYTHON = ("templates_dict", "op_args", "op_kwargs")
 _CORE: dict[str, tuple[tuple[str, ...], str, str]] = {
     "BashOperator": (("bash_command", "env", "cwd"), "#f0ede4", "#000"),
-    "PythonOperator": (("templates_dict", "op_args", "op_kwargs"), "#ffefeb", "#000"),
-    "BranchPythonOperator": (("templates_dict", "op_args", "op_kwargs"), "#ffefeb", "#000"),
-    "ShortCircuitOperator": (("templates_dict", "op_args", "op_kwargs"), "#ffefeb", "#000"),
-    "PythonVirtualenvOperator": (("templates_dict", "op_args", "op_kwargs", "requirements"), "#ffefeb", "#000"),
-    "ExternalPythonOperator": (("templates_dict", "op_args", "op_kwargs", "python"), "#ffefeb", "#000"),
-    "BranchPythonVirtualenvOperator": (("templates_dict", "op_args", "op_kwargs", "requirements"), "#ffefeb", "#000"),
-    "BranchExternalPythonOperator": (("templates_dict", "op_args", "op_kwargs", "python"), "#ffefeb", "#000"),
+    "PythonOperator": (_PYTHON, "#ffefeb", "#000"),
+    "BranchPythonOperator": (_PYTHON, "#ffefeb", "#000"),
+    "ShortCircuitOperator": (_PYTHON, "#ffefeb", "#000"),
+    "PythonVirtualenvOperator": ((*_PYTHON, "requirements"), "#ffefeb", "#000"),
+    "ExternalPythonOperator": ((*_PYTHON, "python"), "#ffefeb", "#000"),
+    "BranchPythonVirtualenvOperator": ((*_PYTHON, "requirements"), "#ffefeb", "#000"),
+    "BranchExternalPythonOperator": ((*_PYTHON, "python"), "#ffefeb", "#000"),
     "EmptyOperator": ((), "#e8f7e4", "#000"),
     "DummyOperator": ((), "#e8f7e4", "#000"),
     "EmailOperator": (("to", "subject", "html_content", "files"), "#e6faf9", "#000"),
     "LatestOnlyOperator": ((), "#e9ffdb", "#000"),
     "SubDagOperator": ((), "#555", "#fff"),
-    "TriggerDagRunOperator": (("trigger_dag_id", "trigger_run_id", "logical_date", "conf"), "#ffefeb", "#000"),
+    "TriggerDagRunOperator": (
+        ("trigger_dag_id", "trigger_run_id", "logical_date", "conf"), "#ffefeb", "#000",
+    ),
     "BranchDateTimeOperator": ((), "#fff", "#000"),
     "BranchDayOfWeekOperator": ((), "#fff", "#000"),
     "ExternalTaskSensor": (
-        ("external_dag_id", "external_task_id", "external_task_ids", "external_task_group_id"), "#4db7db", "#000",
+        ("external_dag_id", "external_task_id", "external_task_ids", "external_task_group_id"), "#4db7db",
+        "#000",
     ),
     "ExternalTaskMarker": (("external_dag_id", "external_task_id", "logical_date"), "#4db7db", "#000"),
-    "PythonSensor": (("templates_dict", "op_args", "op_kwargs"), "#e6f1f2", "#000"),
+    "PythonSensor": (_PYTHON, "#e6f1f2", "#000"),
     "BashSensor": (("bash_command", "env"), "#e6f1f2", "#000"),
     "FileSensor": (("filepath",), "#91818a", "#000"),
     "DateTimeSensor": (("target_time",), "#e6f1f2", "#000"),
@@ -43,7 +47,10 @@ _CORE: dict[str, tuple[tuple[str, ...], str, str]] = {
     "HttpOperator": (("endpoint", "data", "headers"), "#f4a460", "#000"),
     "SimpleHttpOperator": (("endpoint", "data", "headers"), "#f4a460", "#000"),
     "KubernetesPodOperator": (
-        ("image", "cmds", "annotations", "arguments", "env_vars", "labels", "config_file", "pod_template_file", "namespace"),
+        (
+            "image", "cmds", "annotations", "arguments", "env_vars", "labels", "config_file",
+            "pod_template_file", "namespace",
+        ),
         "#fff", "#000",
     ),
     "SQLExecuteQueryOperator": (("sql", "parameters"), "#cdaaed", "#000"),
@@ -89,8 +96,12 @@ class _AssetDecorator:
         dag_id = kwargs.pop("dag_id", None) or (name if outlets is None else function.__name__)
         given.pop("dag_id", None)
         made = dag.DAG(dag_id=dag_id, **{"schedule": None, "catchup": False, **given})
-        asset = things.Asset(name, kwargs.get("uri"), group=kwargs.get("group", "asset"), extra=kwargs.get("extra"))
-        kind = operators.make_operator("_AssetMainOperator", "airflow.sdk.definitions.asset.decorators")
+        asset = things.Asset(
+            name, kwargs.get("uri"), group=kwargs.get("group", "asset"), extra=kwargs.get("extra")
+        )
+        kind = operators.make_operator(
+            "_AssetMainOperator", "airflow.sdk.definitions.asset.decorators"
+        )
         with made:
             kind(
                 task_id=function.__name__, python_callable=function, outlets=outlets or [asset],
@@ -119,12 +130,17 @@ NAMES: dict[str, Any] = {
     "chain": graph.chain, "chain_linear": graph.chain_linear, "cross_downstream": graph.cross_downstream,
     "apply_defaults": _apply_defaults, "days_ago": things.days_ago,
     "AirflowException": graph.AirflowException, "DuplicateTaskIdFound": graph.DuplicateTaskIdFound,
-    "Variable": inputs.Variable, "Connection": inputs.Connection, "BaseHook": inputs.BaseHook, "conf": inputs.conf,
-    "Asset": things.Asset, "Dataset": things.Dataset, "AssetAlias": things.AssetAlias, "DatasetAlias": things.AssetAlias,
-    "AssetAll": things.AssetAll, "AssetAny": things.AssetAny, "DatasetAll": things.AssetAll, "DatasetAny": things.AssetAny,
-    "AssetRef": things.AssetRef, "Param": things.Param, "ParamsDict": things.ParamsDict, "asset": _AssetDecorator(),
+    "Variable": inputs.Variable, "Connection": inputs.Connection, "BaseHook": inputs.BaseHook,
+    "conf": inputs.conf,
+    "Asset": things.Asset, "Dataset": things.Dataset, "AssetAlias": things.AssetAlias,
+    "DatasetAlias": things.AssetAlias,
+    "AssetAll": things.AssetAll, "AssetAny": things.AssetAny, "DatasetAll": things.AssetAll,
+    "DatasetAny": things.AssetAny,
+    "AssetRef": things.AssetRef, "Param": things.Param, "ParamsDict": things.ParamsDict,
+    "asset": _AssetDecorator(),
     "TriggerRule": things.TriggerRule, "WeightRule": things.WeightRule, "State": things.State,
-    "TaskInstanceState": things.TaskInstanceState, "DagRunState": things.DagRunState, "DagRunType": things.DagRunType,
+    "TaskInstanceState": things.TaskInstanceState, "DagRunState": things.DagRunState,
+    "DagRunType": things.DagRunType,
     "context_wrapper": setups.ContextWrapper, "ContextWrapper": setups.ContextWrapper,
     "SetupTeardownContext": setups.Scope, "XCOM_RETURN_KEY": "return_value", "cron_presets": things.PRESETS,
     **things.TIMETABLES,
@@ -133,7 +149,12 @@ NAMES: dict[str, Any] = {
 
 _HERE_ONLY = {
     # names too common to mean this everywhere: where they do
-    "dag": ("airflow.decorators", "airflow.sdk", "airflow.sdk.definitions.dag", "airflow.models.dag"),
+    "dag": (
+        "airflow.decorators",
+        "airflow.sdk",
+        "airflow.sdk.definitions.dag",
+        "airflow.models.dag",
+    ),
     "task": ("airflow.decorators", "airflow.sdk", "airflow.sdk.definitions.decorators"),
     "setup": ("airflow.decorators", "airflow.sdk", "airflow.decorators.setup_teardown"),
     "teardown": ("airflow.decorators", "airflow.sdk", "airflow.decorators.setup_teardown"),
@@ -168,18 +189,22 @@ def look_up(module: str, name: str) -> Any:
         if name in found:
             return found[name]
     if standin.looks_like_class(name):
-        if _OPERATOR.search(name) and not name.startswith("Base") or name in _CORE:
+        if (_OPERATOR.search(name) and not name.startswith("Base")) or name in _CORE:
             return operator(name, module)
         if name in ("BaseBranchOperator",):
             return _branch_operator()
         if name.endswith("Timetable") and ".timetables" in module:
             return things.TIMETABLES.get(name) or standin.make_class(name, module)
-        if _OLD_OPERATORS.search(module) and not _NO_OPERATORS.search(name) and name.startswith("Base"):
+        if (
+            _OLD_OPERATORS.search(module)
+            and not _NO_OPERATORS.search(name)
+            and name.startswith("Base")
+        ):
             return operator(name, module)
         if name.endswith("Hook"):
             return hook(name, module)
         return standin.make_class(name, module)
-    if _PACKAGES.match(module) and name.islower() or module == "airflow":
+    if (_PACKAGES.match(module) and name.islower()) or module == "airflow":
         return None  # a module below this one
     return standin.member(module, name)
 
@@ -192,7 +217,11 @@ def operator(name: str, module: str) -> Any:
     if not colour:
         return operators.make_operator(name, module)
     return operators.make_operator(
-        name, home(module), template_fields=operators.Fields(fields), ui_color=colour, ui_fgcolor=text
+        name,
+        home(module),
+        template_fields=operators.Fields(fields),
+        ui_color=colour,
+        ui_fgcolor=text,
     )
 
 
@@ -212,7 +241,10 @@ def home(module: str) -> str:
     parts = module.split(".")
     if len(parts) == 3 and parts[1] in ("operators", "sensors") and era.at_least(2, 0):
         last = re.sub(r"_(?:operator|sensor)$", "", parts[2])
-        last = {"dummy": "empty" if era.at_least(2, 4) else "dummy", "dagrun": "trigger_dagrun"}.get(last, last)
+        last = {
+            "dummy": "empty" if era.at_least(2, 4) else "dummy",
+            "dagrun": "trigger_dagrun",
+        }.get(last, last)
         place = "airflow.providers.standard" if era.at_least(3, 0) else "airflow"
         return f"{place}.{parts[1]}.{last}"
     return module
@@ -226,7 +258,8 @@ def _exceptions() -> dict[str, Any]:
     base = graph.AirflowException
     names = (
         "AirflowSkipException", "AirflowFailException", "AirflowNotFoundException", "AirflowSensorTimeout",
-        "AirflowRescheduleException", "AirflowBadRequest", "AirflowTaskTimeout", "TaskDeferred", "DagNotFound",
+        "AirflowRescheduleException", "AirflowBadRequest", "AirflowTaskTimeout", "TaskDeferred",
+        "DagNotFound",
         "AirflowConfigException", "AirflowOptionalProviderFeatureException",
     )  # fmt: skip
     return {name: type(name, (base,), {"__module__": "airflow.exceptions"}) for name in names}

@@ -30,7 +30,8 @@ BASE_FIELDS: dict[str, Any] = {
     "executor_config": None, "do_xcom_push": True, "multiple_outputs": False, "inlets": None,
     "outlets": None, "doc": None, "doc_md": None, "doc_json": None, "doc_yaml": None, "doc_rst": None,
     "task_display_name": None, "logger_name": None, "allow_nested_operators": True, "params": None,
-    "map_index_template": None, "render_template_as_native_obj": None, "pre_execute": None, "post_execute": None,
+    "map_index_template": None, "render_template_as_native_obj": None, "pre_execute": None,
+    "post_execute": None,
 }  # fmt: skip
 """Arguments of every operator, and what they are where nobody gives them."""
 
@@ -51,14 +52,13 @@ class OperatorMeta(Meta):
 
 
 def _with_defaults(func: Callable[..., Any]) -> Callable[..., Any]:
-    inner = func
-    while getattr(inner, "__wrapped__", None) is not None and not hasattr(inner, "__code__"):
-        inner = inner.__wrapped__
     try:
         parameters = dict(inspect.signature(func).parameters)
     except (TypeError, ValueError):
         parameters = {}
-    names = [n for n, p in parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)][1:]
+    names = [n for n, p in parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)][
+        1:
+    ]
     anything = any(p.kind == p.VAR_KEYWORD for p in parameters.values())
 
     @functools.wraps(func)
@@ -116,8 +116,16 @@ class BaseOperator(Node, metaclass=OperatorMeta):
     is_teardown = False
     on_failure_fail_dagrun = False
     mapped: Any = None
+    # Of the instance, set without __setattr__.
+    task_id: str
+    dag: Any
+    upstream_task_ids: set[str]
+    downstream_task_ids: set[str]
+    _given: dict[str, Any]
 
-    def __init__(self, task_id: Any = None, dag: Any = None, task_group: Any = None, **kwargs: Any) -> None:
+    def __init__(
+        self, task_id: Any = None, dag: Any = None, task_group: Any = None, **kwargs: Any
+    ) -> None:
         kwargs.pop("default_args", None)
         if task_id is None:
             raise TypeError("missing keyword argument 'task_id'")
@@ -161,7 +169,11 @@ class BaseOperator(Node, metaclass=OperatorMeta):
         """The id without the group's prefix."""
         group = self.__dict__.get("task_group")
         prefix = f"{group.group_id}." if group is not None and group.prefix_group_id else ""
-        return self.node_id[len(prefix) :] if prefix and self.node_id.startswith(prefix) else self.node_id
+        return (
+            self.node_id[len(prefix) :]
+            if prefix and self.node_id.startswith(prefix)
+            else self.node_id
+        )
 
     @property
     def task_type(self) -> str:
@@ -174,7 +186,7 @@ class BaseOperator(Node, metaclass=OperatorMeta):
     def dag_id(self) -> str:
         """Of its DAG."""
         dag = self.__dict__.get("dag")
-        return str(dag.dag_id) if dag is not None else f"adhoc_{self.owner}"
+        return str(dag.dag_id) if dag is not None else "adhoc_airflow"
 
     def has_dag(self) -> bool:
         """Whether it is in one."""
@@ -223,11 +235,11 @@ class BaseOperator(Node, metaclass=OperatorMeta):
 
     def add_inlets(self, inlets: Any) -> None:
         """More inlets."""
-        self.inlets = [*(self.inlets or ()), *inlets]
+        self.inlets: Any = [*(self.__dict__["inlets"] or ()), *inlets]
 
     def add_outlets(self, outlets: Any) -> None:
         """More outlets."""
-        self.outlets = [*(self.outlets or ()), *outlets]
+        self.outlets: Any = [*(self.__dict__["outlets"] or ()), *outlets]
 
     def as_setup(self) -> Any:
         """Make it a setup task."""
@@ -367,7 +379,11 @@ def _as_operator(kind: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
         name, module = kind.__name__, kind.__module__
         notes.guess(f"{module}.{name} is an operator: it is given a task_id")
         if "__standin__" not in kind.__dict__:  # a class of the author's over a stand-in
-            mixed = OperatorMeta(name, (kind, StandInOperator), {"__module__": module, "__qualname__": kind.__qualname__})
+            mixed = OperatorMeta(
+                name,
+                (kind, StandInOperator),
+                {"__module__": module, "__qualname__": kind.__qualname__},
+            )
             made: Any = mixed(*args, **kwargs)
             if "_done" not in made.__dict__ and "task_id" in made.__dict__:
                 made._finish()
@@ -379,7 +395,7 @@ def _as_operator(kind: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
     return make_operator(name, module)(**kwargs)
 
 
-standin.as_operator = _as_operator
+standin.makers["operator"] = _as_operator
 
 
 # ── mapping ───────────────────────────────────────────────────────────────────────────────────
@@ -409,6 +425,8 @@ class OperatorPartial:
 
 class MappedOperator(BaseOperator):
     """A task that is as many tasks as what it is mapped over has values."""
+
+    operator_class: Any
 
     def __init__(self, operator: Any, kwargs: dict[str, Any], expansion: Expansion) -> None:
         kwargs = dict(kwargs)
@@ -462,7 +480,9 @@ class MappedOperator(BaseOperator):
 class XComArg(Node):
     """The result of a task, or what ``map``, ``zip`` and ``concat`` make of several."""
 
-    def __init__(self, operator: Any, key: Any = "return_value", kind: str = "", parts: Any = None) -> None:
+    def __init__(
+        self, operator: Any, key: Any = "return_value", kind: str = "", parts: Any = None
+    ) -> None:
         self.operator, self.key, self.kind = operator, key, kind
         self.parts: dict[str, Any] = parts or {}
 
@@ -486,7 +506,9 @@ class XComArg(Node):
         raise TypeError("'XComArg' object is not iterable")
 
     def __str__(self) -> str:
-        pull = f"task_ids='{self.operator.task_id}', dag_id='{self.operator.dag_id}', key='{self.key}'"
+        pull = (
+            f"task_ids='{self.operator.task_id}', dag_id='{self.operator.dag_id}', key='{self.key}'"
+        )
         return f"{{{{ task_instance.xcom_pull({pull}) }}}}"
 
     def __repr__(self) -> str:
@@ -531,4 +553,3 @@ def duplicate(task: Any, dag: Any) -> None:
     if era.at_least(2, 0):
         raise DuplicateTaskIdFound(f"Task id '{task.task_id}' has already been added to the DAG")
     notes.guess(f"task {task.task_id} was added twice; the last one stays")
-

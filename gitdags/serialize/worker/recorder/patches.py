@@ -30,6 +30,10 @@ def install(root: str) -> None:
         found = sys.modules.get(module)
         for name in names if found is not None else ():
             setattr(found, name, _tolerant(getattr(found, name), inputs.missing_json))
+
+
+def install_moments() -> None:
+    """Have dates and durations count with placeholders too; a file that imports them gets ours."""
     datetime.timedelta = _Timedelta  # type: ignore[misc]  # stands for the class, see below
     datetime.datetime = _Datetime  # type: ignore[misc]
 
@@ -63,7 +67,9 @@ class _Empty(io.StringIO):
 def _opener(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def open_(file: Any, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(file, (Unknown, str, os.PathLike)) and _is_placeholder(os.fspath(file) if not isinstance(file, Unknown) else file):
+        if isinstance(file, (Unknown, str, os.PathLike)) and _is_placeholder(
+            os.fspath(file) if not isinstance(file, Unknown) else file
+        ):
             notes.guess(f"the file {file} is taken to be empty")
             return _Empty()
         return function(file, *args, **kwargs)
@@ -109,7 +115,7 @@ class _Like(type):
 _REAL_TIMEDELTA, _REAL_DATETIME = datetime.timedelta, datetime.datetime
 
 
-class _Timedelta(_REAL_TIMEDELTA, metaclass=_Like):
+class _Timedelta(datetime.timedelta, metaclass=_Like):
     _real = _REAL_TIMEDELTA
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
@@ -120,7 +126,7 @@ class _Timedelta(_REAL_TIMEDELTA, metaclass=_Like):
             return _REAL_TIMEDELTA(*map(_number, args), **numbers)
 
 
-class _Datetime(_REAL_DATETIME, metaclass=_Like):
+class _Datetime(datetime.datetime, metaclass=_Like):
     _real = _REAL_DATETIME
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
@@ -146,7 +152,15 @@ class _Datetime(_REAL_DATETIME, metaclass=_Like):
         return _moment(text) or _REAL_DATETIME.fromisoformat(text)
 
 
-for _name in ("now", "utcnow", "today", "fromtimestamp", "utcfromtimestamp", "combine", "fromordinal"):
+for _name in (
+    "now",
+    "utcnow",
+    "today",
+    "fromtimestamp",
+    "utcfromtimestamp",
+    "combine",
+    "fromordinal",
+):
     setattr(_Datetime, _name, staticmethod(getattr(_REAL_DATETIME, _name)))
 
 

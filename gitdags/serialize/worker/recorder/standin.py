@@ -20,8 +20,8 @@ from . import notes
 _UNPACK = {dis.opmap[name] for name in ("UNPACK_SEQUENCE", "UNPACK_EX") if name in dis.opmap}
 _UNPACK_EX = dis.opmap["UNPACK_EX"]
 
-as_operator: Callable[..., Any]
-"""(class or name, module, positional, keywords) -> a task; set by `operators`"""
+makers: dict[str, Callable[..., Any]] = {}
+"""``operator``: (class or value, positional, keywords) -> a task. Filled in by `operators`."""
 
 
 class Meta(ABCMeta):
@@ -33,9 +33,9 @@ class Meta(ABCMeta):
         return member(f"{cls.__module__}.{cls.__qualname__}", name)
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
-        if "task_id" in kwargs and not hasattr(cls, "_recorder_task") and _inherits(cls):
-            if not _takes(cls, "task_id"):
-                return as_operator(cls, args, kwargs)
+        foreign = "task_id" in kwargs and not hasattr(cls, "_recorder_task") and _inherits(cls)
+        if foreign and not _takes(cls, "task_id"):
+            return makers["operator"](cls, args, kwargs)
         if args and _is_target(cls, args, kwargs):
             return decorated(args[0])
         return super().__call__(*args, **kwargs)
@@ -53,7 +53,9 @@ def _inherits(cls: type) -> bool:
 
 def _takes(cls: type, name: str) -> bool:
     """Whether a class of the author's own, over a stand-in, names an argument of its constructor."""
-    own = next((base.__dict__["__init__"] for base in cls.__mro__ if "__init__" in base.__dict__), None)
+    own = next(
+        (base.__dict__["__init__"] for base in cls.__mro__ if "__init__" in base.__dict__), None
+    )
     code = getattr(own, "__code__", None)
     if code is None or own is Unknown.__init__:
         return False
@@ -88,7 +90,7 @@ class Unknown(metaclass=Meta):
                 object.__setattr__(self, name, value)
             except (AttributeError, TypeError):
                 continue  # a property of the author's
-        for name, kind in fields.items():
+        for name in fields:
             if name not in self.__dict__ and isinstance(getattr(cls, name, None), FieldDefault):
                 object.__setattr__(self, name, getattr(cls, name).value())
 
@@ -108,7 +110,7 @@ class Unknown(metaclass=Meta):
         if len(args) == 1 and not kwargs and isinstance(args[0], (types.FunctionType, type)):
             return decorated(args[0])
         if "task_id" in kwargs:
-            return as_operator(self, args, kwargs)
+            return makers["operator"](self, args, kwargs)
         return value(path_of(self) + "()")
 
     def __getitem__(self, key: Any) -> Any:
@@ -197,8 +199,9 @@ def _operation(self: Any, *_: Any) -> Any:
 
 
 for _name in (
-    "add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "floordiv", "rfloordiv", "mod", "rmod",
-    "pow", "rpow", "and", "rand", "or", "ror", "xor", "rxor", "neg", "pos", "abs", "invert", "round", "matmul",
+    "add", "radd", "sub", "rsub", "mul", "rmul", "truediv", "rtruediv", "floordiv", "rfloordiv", "mod",
+    "rmod", "pow", "rpow", "and", "rand", "or", "ror", "xor", "rxor", "neg", "pos", "abs", "invert",
+    "round", "matmul",
 ):  # fmt: skip
     setattr(Unknown, f"__{_name}__", _operation)
 

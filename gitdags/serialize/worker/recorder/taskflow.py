@@ -56,9 +56,15 @@ def _operator(kind: str) -> Any:
     from . import era
 
     if kind not in _classes:
-        name = _KINDS.get(kind) or f"_{''.join(p.title() for p in kind.split('_'))}DecoratedOperator"
+        name = (
+            _KINDS.get(kind) or f"_{''.join(p.title() for p in kind.split('_'))}DecoratedOperator"
+        )
         if kind in _MODULES:
-            home = "airflow.providers.standard.decorators" if era.at_least(3, 0) else "airflow.decorators"
+            home = (
+                "airflow.providers.standard.decorators"
+                if era.at_least(3, 0)
+                else "airflow.decorators"
+            )
             module = f"{home}.{_MODULES[kind]}"
         else:
             module = f"airflow.providers.decorators.{kind}"
@@ -104,7 +110,8 @@ class TaskDecorator:
         except ValueError:
             notes.guess(f"the arguments of {self.kwargs['task_id']} are not known")
         made = self.operator_class(
-            python_callable=self.function, op_args=list(args), op_kwargs=_filled(self.function, kwargs, dag, group),
+            python_callable=self.function, op_args=list(args),
+            op_kwargs=_filled(self.function, kwargs, dag, group),
             dag=dag, task_group=group, **given,
         )  # fmt: skip
         return self._finished(made)
@@ -121,7 +128,9 @@ class TaskDecorator:
     def _finished(self, made: Any) -> Any:
         state = made.__dict__
         state["is_setup"], state["is_teardown"] = self.is_setup, self.is_teardown
-        state["on_failure_fail_dagrun"] = state.pop("on_failure_fail_dagrun", self.on_failure_fail_dagrun)
+        state["on_failure_fail_dagrun"] = state.pop(
+            "on_failure_fail_dagrun", self.on_failure_fail_dagrun
+        )
         documented = any(state.get(f"doc{kind}") for kind in ("", "_md", "_json", "_yaml", "_rst"))
         if self.function.__doc__ and not documented:
             state["doc_md"] = self.function.__doc__
@@ -147,7 +156,9 @@ class TaskDecorator:
         inner = given.pop("op_kwargs", {})
         given["python_callable"] = self.function
         given["op_kwargs"] = _filled(self.function, inner, dag, group, expansion.value)
-        made = MappedOperator(self.operator_class, {**given, "dag": dag, "task_group": group}, expansion)
+        made = MappedOperator(
+            self.operator_class, {**given, "dag": dag, "task_group": group}, expansion
+        )
         return self._finished(made)
 
     def partial(self, **kwargs: Any) -> TaskDecorator:
@@ -166,7 +177,9 @@ class TaskDecorator:
         return made
 
 
-def _filled(function: Any, kwargs: Mapping[str, Any], dag: Any, group: Any, mapped: Any = None) -> dict[str, Any]:
+def _filled(
+    function: Any, kwargs: Mapping[str, Any], dag: Any, group: Any, mapped: Any = None
+) -> dict[str, Any]:
     """Arguments of a function, with what default_args has of them."""
     found = dict(kwargs)
     defaults = merged_defaults(dag, group, None)
@@ -262,7 +275,9 @@ class MappedArgument:
 class GroupDecorator:
     """A function under ``@task_group``: called, it makes a group of what it makes."""
 
-    def __init__(self, function: Any, kwargs: dict[str, Any], partial: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, function: Any, kwargs: dict[str, Any], partial: dict[str, Any] | None = None
+    ) -> None:
         self.function, self.kwargs, self.partial_kwargs = function, dict(kwargs), partial or {}
         self.kwargs.setdefault("group_id", function.__name__)
         functools.update_wrapper(self, function)
@@ -296,7 +311,9 @@ class GroupDecorator:
     def expand_kwargs(self, kwargs: Any) -> Any:
         """Map the group over a list of mappings."""
         expansion = Expansion("list-of-dicts", kwargs)
-        names = [n for n in inspect.signature(self.function).parameters if n not in self.partial_kwargs]
+        names = [
+            n for n in inspect.signature(self.function).parameters if n not in self.partial_kwargs
+        ]
         return self._make(expansion, (), {name: MappedArgument(expansion, name) for name in names})
 
 

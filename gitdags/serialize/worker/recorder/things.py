@@ -25,7 +25,16 @@ class AssetLike(metaclass=Meta):
 class Asset(AssetLike):
     """An asset of 3.x, or a dataset of 2.x."""
 
-    def __init__(self, name: Any = None, uri: Any = None, *, group: Any = "asset", extra: Any = None, watchers: Any = None, **_: Any) -> None:
+    def __init__(
+        self,
+        name: Any = None,
+        uri: Any = None,
+        *,
+        group: Any = "asset",
+        extra: Any = None,
+        watchers: Any = None,
+        **_: Any,
+    ) -> None:
         self.name = name if name is not None else uri
         self.uri = str(uri if uri is not None else name)
         self.group, self.extra, self.watchers = group, extra or {}, watchers or []
@@ -72,10 +81,9 @@ class AssetRef(AssetLike):
 
 class _Condition(AssetLike):
     def __init__(self, *objects: Any) -> None:
-        flat: list[Any] = []
+        self.objects: list[Any] = []
         for one in objects:
-            flat += one.objects if type(one) is type(self) else [one]
-        self.objects = flat
+            self.objects += getattr(one, "objects", []) if type(one) is type(self) else [one]
 
 
 class AssetAll(_Condition):
@@ -147,7 +155,9 @@ TIMETABLES = {
     "OnceTimetable": _timetable("OnceTimetable", "simple"),
     "ContinuousTimetable": _timetable("ContinuousTimetable", "simple"),
     "CronTriggerTimetable": _timetable("CronTriggerTimetable", "trigger", "cron", timezone="UTC"),
-    "CronDataIntervalTimetable": _timetable("CronDataIntervalTimetable", "interval", "cron", "timezone"),
+    "CronDataIntervalTimetable": _timetable(
+        "CronDataIntervalTimetable", "interval", "cron", "timezone"
+    ),
     "DeltaDataIntervalTimetable": _timetable("DeltaDataIntervalTimetable", "interval", "delta"),
     "DeltaTriggerTimetable": _timetable("DeltaTriggerTimetable", "trigger", "delta"),
     "EventsTimetable": _timetable("EventsTimetable", "events", "event_dates"),
@@ -162,15 +172,24 @@ TIMETABLES = {
 # ── words ─────────────────────────────────────────────────────────────────────────────────────
 
 
+class _Word(str, enum.Enum):  # noqa: UP042  # StrEnum is younger than the Pythons this runs on
+    """A word that shows as itself."""
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+    def __format__(self, how: str) -> str:
+        return format(str(self.value), how)
+
+
 def _words(name: str, *words: str) -> Any:
-    made: Any = enum.Enum(name, {word.upper(): word for word in words}, type=str)  # type: ignore[misc]
-    made.__str__ = lambda self: self.value
-    made.__format__ = lambda self, how: format(self.value, how)
-    return made
+    make: Any = _Word
+    return make(name, {word.upper(): word for word in words})
 
 
 TriggerRule = _words(
-    "TriggerRule", "all_success", "all_failed", "all_done", "all_done_setup_success", "all_done_min_one_success",
+    "TriggerRule", "all_success", "all_failed", "all_done", "all_done_setup_success",
+    "all_done_min_one_success",
     "one_success", "one_failed", "one_done", "none_failed", "none_failed_or_skipped", "none_skipped", "dummy",
     "always", "none_failed_min_one_success", "all_skipped",
 )  # fmt: skip
@@ -182,7 +201,9 @@ _STATES = (
 State = _words("State", *_STATES)
 TaskInstanceState = _words("TaskInstanceState", *_STATES)
 DagRunState = _words("DagRunState", "queued", "running", "success", "failed")
-DagRunType = _words("DagRunType", "backfill", "scheduled", "manual", "dataset_triggered", "asset_triggered")
+DagRunType = _words(
+    "DagRunType", "backfill", "scheduled", "manual", "dataset_triggered", "asset_triggered"
+)
 
 PRESETS = {
     "@hourly": "0 * * * *", "@daily": "0 0 * * *", "@midnight": "0 0 * * *", "@weekly": "0 0 * * 0",
@@ -200,7 +221,9 @@ def _now() -> datetime.datetime:
     return datetime.datetime.now(UTC)
 
 
-def days_ago(n: int, hour: int = 0, minute: int = 0, second: int = 0, microsecond: int = 0) -> datetime.datetime:
+def days_ago(
+    n: int, hour: int = 0, minute: int = 0, second: int = 0, microsecond: int = 0
+) -> datetime.datetime:
     """Midnight, or another time of the day, n days ago."""
     today = _now().replace(hour=hour, minute=minute, second=second, microsecond=microsecond)
     return today - datetime.timedelta(days=int(n))
@@ -235,8 +258,10 @@ def _zone(name: Any) -> Any:
 
 TIMEZONE: dict[str, Any] = {
     "utc": UTC, "utcnow": _now, "datetime": _moment, "make_aware": _aware, "parse": _parsed,
-    "convert_to_utc": _aware, "coerce_datetime": _aware, "parse_timezone": _zone, "is_localized": lambda v: v.tzinfo is not None,
-    "is_naive": lambda v: v.tzinfo is None, "make_naive": lambda v, *_: v.replace(tzinfo=None), "beginning": _moment(1970, 1, 1),
+    "convert_to_utc": _aware, "coerce_datetime": _aware, "parse_timezone": _zone,
+    "is_localized": lambda v: v.tzinfo is not None,
+    "is_naive": lambda v: v.tzinfo is None, "make_naive": lambda v, *_: v.replace(tzinfo=None),
+    "beginning": _moment(1970, 1, 1),
 }  # fmt: skip
 """What ``airflow.utils.timezone`` and ``airflow.sdk.timezone`` hold."""
 
@@ -245,8 +270,8 @@ TIMEZONE: dict[str, Any] = {
 
 
 def _pendulum_moment(*args: Any, tz: Any = "UTC", **kwargs: Any) -> datetime.datetime:
-    zone = tz if isinstance(tz, datetime.tzinfo) else _zone(tz)
-    return datetime.datetime(*args, **kwargs, tzinfo=zone)
+    kwargs["tzinfo"] = tz if isinstance(tz, datetime.tzinfo) else _zone(tz)
+    return datetime.datetime(*args, **kwargs)
 
 
 def _duration(years: float = 0, months: float = 0, **kwargs: Any) -> datetime.timedelta:
@@ -260,7 +285,8 @@ def _today(*_: Any, **__: Any) -> datetime.datetime:
 LIBRARIES: dict[str, dict[str, Any]] = {
     "pendulum": {
         "datetime": _pendulum_moment, "DateTime": datetime.datetime, "timezone": _zone, "Timezone": _zone,
-        "duration": _duration, "Duration": datetime.timedelta, "now": lambda *_, **__: _now(), "today": _today,
+        "duration": _duration, "Duration": datetime.timedelta, "now": lambda *_, **__: _now(),
+        "today": _today,
         "yesterday": lambda *_: days_ago(1), "tomorrow": lambda *_: days_ago(-1), "parse": _parsed,
         "instance": _aware, "UTC": UTC, "from_format": lambda text, *_, **__: standin.value(f"date {text}"),
     },
@@ -268,4 +294,3 @@ LIBRARIES: dict[str, dict[str, Any]] = {
     "dateutil": {},
 }  # fmt: skip
 """module -> names: just enough for start dates and schedules to be real dates and durations."""
-
