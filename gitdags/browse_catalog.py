@@ -9,12 +9,13 @@ import difflib
 import itertools
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 
 from gitdags import annotate, diff, git
 from gitdags.errors import GitdagsError, quoted, shown
 from gitdags.history import History
+from gitdags.listings import Listings
 from gitdags.model import (
     MODE_LINK,
     Commit,
@@ -30,7 +31,6 @@ from gitdags.model import (
     Resolved,
     RunStamp,
     ShownDocument,
-    StoredEnvironment,
     Token,
     Version,
 )
@@ -90,18 +90,12 @@ class BrowseCatalog(ABC):
     ) -> DagDiff | None: ...
 
     @abstractmethod
-    def _environment(
-        self, repo: RegisteredRepository, commit: Commit, rev: str | Resolved, parse: bool
-    ) -> StoredEnvironment: ...
+    def listings(self, repo: RegisteredRepository) -> Listings: ...
 
     @abstractmethod
-    def _both(
-        self,
-        repo: RegisteredRepository,
-        a: tuple[Commit, str],
-        b: tuple[Commit, str],
-        parse: bool,
-    ) -> tuple[Listing, Listing, list[str]]: ...
+    def _moved(
+        self, repo: RegisteredRepository, a: Commit, b: Commit
+    ) -> Callable[[str], str | None]: ...
 
     # ── files ─────────────────────────────────────────────────────────────────────────────
 
@@ -145,9 +139,7 @@ class BrowseCatalog(ABC):
 
     def is_indexed(self, repo: RegisteredRepository, rev: str | Resolved) -> bool:
         """Whether the store has a commit as the settings in force ask for it."""
-        commit = self.commit(repo, rev)
-        history = self.history(repo)
-        return any(map(history.fits, self._store.environments_of(repo, commit.sha)))
+        return bool(self.listings(repo).fitting(self.commit(repo, rev)))
 
     def document_of(self, repo: RegisteredRepository, dag_hash: str) -> str:
         """The text of a document that some commit of a repository holds. Raises NoSuchDag."""
@@ -164,9 +156,7 @@ class BrowseCatalog(ABC):
 
     def rows(self, repo: RegisteredRepository, rev: str | Resolved, dag_id: str) -> list[ListedDag]:
         """A DAG's rows at an indexed commit: one per file that defines it. Raises NotIndexed."""
-        commit = self.commit(repo, rev)
-        environment = self._environment(repo, commit, rev, False)
-        return self._store.dag_at(repo, commit.sha, environment, dag_id)
+        return self.listings(repo).rows(self.commit(repo, rev), rev, dag_id)
 
     def compare_dag(
         self, repo: RegisteredRepository, old: str, new: str, dag_id: str
@@ -176,7 +166,8 @@ class BrowseCatalog(ABC):
         Raises NoSuchDag where both do, NotIndexed.
         """
         a, b = self.commit(repo, old), self.commit(repo, new)
-        left, right, notes = self._both(repo, (a, old), (b, new), False)
+        pair = self.listings(repo).pair((a, old), (b, new), self._moved(repo, a, b), parse=False)
+        left, right = pair.of(dag_id)
         sides: list[ShownDocument | None] = []
         for commit, listing in ((a, left), (b, right)):
             row = next((r for r in listing.dags if r.dag_id == dag_id), None)
@@ -196,7 +187,7 @@ class BrowseCatalog(ABC):
         if found is None:
             documents = [_empty_for(dag_id) if s is None else s.document for s in sides]
             found = diff.compare(*documents)
-        return DagComparison(sides[0], sides[1], found, tuple(notes))
+        return DagComparison(sides[0], sides[1], found, pair.notes)
 
     # ── history ───────────────────────────────────────────────────────────────────────────
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import shutil
 import time
@@ -20,11 +21,15 @@ from gitdags.parsers import Parser, Parsers
 from gitdags.pools import Pools
 from gitdags.serialize import document
 from gitdags.serialize.discovery import DagFile, Discovery, Layout
-from gitdags.serialize.environment import Environment
+from gitdags.serialize.environment import RECORDER, Environment
+from gitdags.serialize.era import Eras
 from gitdags.serialize.pool import Limits, Outcome, Pool, Request, Surroundings
 from gitdags.serialize.sandbox import WORKER
-from gitdags.store import Snapshot, Store
+from gitdags.store import FoundDag, Snapshot, Store
 from gitdags.trust import Untrusted
+
+_NEAR = 500
+"""How far back the nearest indexed commit is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,8 @@ class IndexReport:
     documents_new: int = 0
     errors: int = 0
     seconds: float = 0.0
+    recorded: int = 0
+    """files that the recorder parsed beside Airflow"""
     skipped: tuple[tuple[str, str], ...] = ()
     """(commit, reason) of those whose trees cannot be read, or that are not trusted enough here"""
     warnings: tuple[str, ...] = ()
@@ -59,11 +66,15 @@ class ParsedFile:
 
     file: str
     documents: tuple[document.Document, ...]
-    airflow: tuple[str, ...]
-    """Airflow's own JSON, one per document"""
+    airflow: tuple[str | None, ...]
+    """Airflow's own JSON, one per document; None where Airflow did not parse"""
     errors: tuple[ParseFailure, ...]
     code: tuple[tuple[str, str], ...]
     """(path, blob id) of the repository files the parse read"""
+    guesses: tuple[str, ...] = ()
+    """what the recorder could not know"""
+    placeholders: tuple[str, ...] = ()
+    """variables, connections and the like that the file asked for in vain"""
 
 
 class History:
@@ -75,6 +86,7 @@ class History:
         self.repo, self.registered, self.store, self.settings = repo, registered, store, settings
         self.parsers = Parsers(repo, registered, settings, self.layout)
         self._discoveries: dict[int, Discovery] = {}  # era -> how it finds files
+        self._eras = Eras(repo)
         self.heard: Callable[[int, int], None] | None = None
         """told (files parsed, files to parse) of the commit in work"""
 
@@ -105,24 +117,35 @@ class History:
         """
         if environment.layout != self.layout or environment.env_file not in self.parsers.env_files:
             return False
+        if self.settings["engine"] not in ("auto", environment.engine):
+            return False
         if self.settings.origin("python")[1] != "flag":
             return True
-        wanted = self.parsers.default().environment
+        wanted = self.parsers.default(environment.engine).environment
         return (environment.airflow, environment.python) == (wanted.airflow, wanted.python)
 
-    def environment(self, commit: Commit) -> Environment:
-        """What this commit would be parsed in now. Raises NoAirflow."""
-        base = self.parsers.of(commit).environment
-        if not self.settings["plugins"]:
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """What parses: the engine asked for; of ``auto``, Airflow where there is one, the recorder.
+
+        The first of them parses every commit. The recorder after Airflow parses those that Airflow
+        leaves files of unread, and their neighbours. Raises NoAirflow or BadRules.
+        """
+        return self.parsers.engines
+
+    def environment(self, commit: Commit, engine: str | None = None) -> Environment:
+        """What this commit would be parsed in now, by the first engine or another. Raises NoAirflow."""
+        base = self.parsers.of(commit, engine or self.engines[0]).environment
+        if not self.settings["plugins"] or not base.exact:
             return base
         plugins = self.repo.follow(commit.tree, self.settings["plugins_folder"].encode())
         oid = plugins[1].oid if plugins is not None and plugins[1].is_tree else None
         return dataclasses.replace(base, plugins=oid)
 
-    def missing(self, commits: Sequence[Commit]) -> list[Commit]:
+    def missing(self, commits: Sequence[Commit], engine: str | None = None) -> list[Commit]:
         """The commits, in the order given, that the store lacks in their environment."""
         indexed = self.store.indexed(self.registered)
-        return [c for c in commits if self.environment(c).id not in indexed.get(c.sha, ())]
+        return [c for c in commits if self.environment(c, engine).id not in indexed.get(c.sha, ())]
 
     def index(
         self, commits: Sequence[Commit], progress: Callable[[Progress], None] | None = None
@@ -137,18 +160,53 @@ class History:
         began = time.monotonic()
         report = IndexReport(commits=len(commits))
         self.parsers.look_again()
-        todo = self.missing(commits)
-        if todo:
-            for number, part in enumerate(self._run(todo)):
+        for number, engine in enumerate(self.engines):
+            wanted = commits if number == 0 else self._neighbourhood(commits)
+            todo = self.missing(wanted, engine)
+            for done, part in enumerate(self._run(todo, engine) if todo else ()):
+                if number > 0:
+                    part = dataclasses.replace(part, parsed=0, errors=0, recorded=part.parsed)
                 report = _sum(report, part)
                 if progress is not None:
-                    place = Progress(number + 1, len(todo), report.parsed, todo[number].sha)
-                    progress(place)
+                    progress(Progress(done + 1, len(todo), report.parsed, todo[done].sha))
+        done_any = report.parsed or report.recorded or report.skipped
         return dataclasses.replace(
             report,
             seconds=round(time.monotonic() - began, 3),
-            warnings=self._warnings() if report.parsed or report.skipped else (),
+            warnings=self._warnings() if done_any else (),
         )
+
+    def record(self, commits: Sequence[Commit]) -> bool:
+        """Have the recorder parse what it has not yet of these commits; False where it may not."""
+        if RECORDER not in self.engines:
+            return False
+        todo = self.missing(commits, RECORDER)
+        for _ in self._run(todo, RECORDER) if todo else ():
+            pass
+        return True
+
+    def _neighbourhood(self, commits: Sequence[Commit]) -> list[Commit]:
+        """The commits at which Airflow could not read a file, and those beside them in history.
+
+        Whether a commit changed a DAG is asked of its parent. Where Airflow reads the file on one
+        side only, the recorder's documents of both are needed; anywhere else none of them is.
+        """
+        if not commits:
+            return []
+        indexed = self.store.indexed(self.registered)
+        families = {self.environment(commit).family for commit in commits}
+        mine = {e.id for e in self.store.environments().values() if e.family in families}
+        failing = self.store.failing(self.registered, mine)
+        known = {sha for sha, environments in indexed.items() if mine.intersection(environments)}
+        found: dict[str, Commit] = {}
+        for commit in commits:
+            above = itertools.islice(self.repo.first_parents(commit.sha), 1, _NEAR)
+            parent = next((c for c in above if c.sha in known), None)
+            if commit.sha in failing or (parent is not None and parent.sha in failing):
+                found[commit.sha] = commit
+                if parent is not None:
+                    found[parent.sha] = parent
+        return list(found.values())
 
     def parse(
         self, commit: Commit, *, hash_seed: str = "0", only: Collection[str] | None = None
@@ -171,34 +229,37 @@ class History:
             environment = self.environment(commit)
             there = self._discovery(environment).find(commit.tree).files
             mine = [file for file in there if only is None or display(file.path) in only]
-            found.append((commit, environment, mine))
-        most = max((len(files) for _, _, files in found), default=0)
+            found.append((commit, environment, mine, self._era(environment, commit, there)))
+        most = max((len(files) for _, _, files, _ in found), default=0)
         if not most:
             return
+        engine = self.engines[0]
         with ExitStack() as stack:
             checkout, pools = self._tools(stack, hash_seed, most)
-            for commit, environment, files in found:
-                pool = pools.of(self.parsers.of(commit))
-                for parsed in self._parse(pool, checkout, commit, environment, files):
+            for commit, environment, files, era in found:
+                pool = pools.of(self.parsers.of(commit, engine))
+                for parsed in self._parse(pool, checkout, commit, environment, files, era):
                     yield commit, parsed
 
     # ── one run ───────────────────────────────────────────────────────────────────────────
 
-    def _run(self, todo: Sequence[Commit]) -> Iterator[IndexReport]:
+    def _run(self, todo: Sequence[Commit], engine: str) -> Iterator[IndexReport]:
         """Index each commit; one report a commit."""
         with ExitStack() as stack:
             tools: tuple[Checkout, Pools] | None = None
             for commit in todo:
                 try:
-                    environment = self.environment(commit)
-                    discovery = self._discovery(environment)
+                    environment = self.environment(commit, engine)
+                    # Which files are looked at is the first engine's to say: the others are held
+                    # against it.
+                    discovery = self._discovery(self.environment(commit))
                     if self.store.share(self.registered, commit.sha, commit.tree, environment):
                         yield IndexReport(reused=len(discovery.find(commit.tree).files))
                         continue
                     self.parsers.admit(commit)
                     if tools is None:
                         tools = self._tools(stack)
-                    pool = tools[1].of(self.parsers.of(commit))
+                    pool = tools[1].of(self.parsers.of(commit, engine))
                     yield self._index_one(pool, tools[0], commit, environment, discovery)
                 except (
                     git.TreeTooLarge,
@@ -246,9 +307,9 @@ class History:
     ) -> IndexReport:
         began = time.monotonic()
         found = discovery.find(commit.tree)
-        results = sorted(
-            self._parse(pool, checkout, commit, environment, found.files), key=lambda r: r.file
-        )
+        era = self._era(environment, commit, found.files)
+        parsed = self._parse(pool, checkout, commit, environment, found.files, era)
+        results = sorted(parsed, key=lambda r: r.file)
         errors = [error for result in results for error in result.errors]
         errors += [
             ParseFailure(
@@ -266,8 +327,9 @@ class History:
             key = document.digest(text)
             for doc, own in zip(result.documents, result.airflow, strict=True):
                 codes[key] = text.decode()
-                dags.append((doc, result.file, key))
-                airflow[doc.dag_hash] = own
+                dags.append(FoundDag(doc, result.file, key, result.guesses, result.placeholders))
+                if own is not None:
+                    airflow[doc.dag_hash] = own
         snapshot = Snapshot(
             commit.sha,
             commit.tree,
@@ -289,6 +351,7 @@ class History:
         commit: Commit,
         environment: Environment,
         files: Sequence[DagFile],
+        era: str,
     ) -> Iterator[ParsedFile]:
         """Parse files of a commit, in any order, from a checkout that none of them has changed.
 
@@ -309,7 +372,7 @@ class History:
         checkout.move(commit.tree)
         checkout.seal()
         outcomes = []
-        for outcome in pool.run([_request(checkout, file) for file in good]):
+        for outcome in pool.run([_request(checkout, file, era) for file in good]):
             outcomes.append(outcome)
             if self.heard is not None:
                 self.heard(len(outcomes), len(good))
@@ -319,7 +382,7 @@ class History:
                 if not checkout.intact():
                     checkout.reset(commit.tree)
                     checkout.seal()
-                outcomes += pool.run([_request(checkout, file)])
+                outcomes += pool.run([_request(checkout, file, era)])
             checkout.reset(commit.tree)
         for outcome in outcomes:
             yield self._read(outcome, pool, commit, environment)
@@ -336,7 +399,9 @@ class History:
             *((path, "<python>") for path in environment.site),
         ]
         documents = []
-        own = []
+        own: list[str | None] = []
+        guesses: dict[str, None] = {}
+        placeholders: dict[str, None] = {}
         errors = [
             ParseFailure(
                 display(file),
@@ -349,7 +414,12 @@ class History:
         for described in outcome.dags:
             try:
                 made = document.make(described["document"], replace)
-                text = document.plain_json(described["airflow"], replace)
+                airflow = described["airflow"]
+                text = None if airflow is None else document.plain_json(airflow, replace)
+                for name in described["guesses"]:
+                    guesses[document.clean(name, replace)] = None
+                for name in described["placeholders"]:
+                    placeholders[document.clean(name, replace)] = None
             except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
                 # No description of the worker's: a DAG file can write its own result.
                 message = f"its description is no DAG's: {type(error).__name__}: {error}"
@@ -363,6 +433,8 @@ class History:
             tuple(own),
             tuple(errors),
             tuple(self._code(commit, file, outcome.opened)),
+            tuple(guesses),
+            tuple(placeholders),
         )
 
     def _code(self, commit: Commit, file: bytes, opened: Sequence[str]) -> list[tuple[str, str]]:
@@ -394,6 +466,12 @@ class History:
             self._discoveries[environment.era] = Discovery(self.repo, layout)
         return self._discoveries[environment.era]
 
+    def _era(self, environment: Environment, commit: Commit, files: Sequence[DagFile]) -> str:
+        """The version of Airflow that a commit is for, where it is a stand-in that parses."""
+        if environment.exact:
+            return ""
+        return self._eras.of(commit.tree, [file.blob for file in files])
+
     def _pool(self, parser: Parser, checkout: Checkout, hash_seed: str, files: int) -> Pool:
         """A pool of as many jobs as settings say, and no more than ``files`` (0: any number)."""
         settings = self.settings
@@ -405,6 +483,7 @@ class History:
             settings["plugins"],
             self.parsers.variables(parser),
             hash_seed,
+            parser.environment.engine,
             self.parsers.confinement,
             checkout.place,
             (*parser.environment.readable, *settings["sandbox_paths"]),
@@ -420,8 +499,8 @@ class History:
         return Pool(surroundings, limits, min(jobs, files) if files else jobs)
 
 
-def _request(checkout: Checkout, file: DagFile) -> Request:
-    return Request(checkout.folder, file.path, file.imports[:200])
+def _request(checkout: Checkout, file: DagFile, era: str) -> Request:
+    return Request(checkout.folder, file.path, file.imports[:200], era)
 
 
 def _sum(a: IndexReport, b: IndexReport) -> IndexReport:
@@ -431,6 +510,7 @@ def _sum(a: IndexReport, b: IndexReport) -> IndexReport:
         reused=a.reused + b.reused,
         documents_new=a.documents_new + b.documents_new,
         errors=a.errors + b.errors,
+        recorded=a.recorded + b.recorded,
         skipped=a.skipped + b.skipped,
     )
 

@@ -20,6 +20,7 @@ from gitdags.model import Commit, RegisteredRepository
 from gitdags.serialize import sandbox
 from gitdags.serialize.builds import Builds, Built, CannotBuild, Recipe
 from gitdags.serialize.environment import (
+    RECORDER,
     Environment,
     default_python,
     env_hash,
@@ -54,7 +55,7 @@ class Parsers:
         self._given = read_env_file(Path(registered.env_file)) if registered.env_file else {}
         self._shown, self.withheld = withhold(self._given)
         self._cache = settings.home / "cache" / "environments.json"
-        self._found: dict[tuple[str, str | None, bool], Parser] = {}
+        self._found: dict[tuple[str, str | None, str, bool], Parser] = {}
         self._trust: Trust | None = None
         self.problems: dict[str, str] = {}
         """rule -> why it could not be followed, of the rules that fitted a commit"""
@@ -109,15 +110,34 @@ class Parsers:
         python: str = self._settings["python"] or default_python()
         return os.path.abspath(python) if "/" in python else python
 
-    def default(self) -> Parser:
-        """The way to parse where no rule fits, and no commit is trusted. Raises NoAirflow."""
-        return self._parser(self.python, None, secrets=False)
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """The engine asked for; of ``auto`` Airflow, where there may be one, then the recorder.
 
-    def of(self, commit: Commit) -> Parser:
-        """The way to parse a commit: the first rule that can be followed. Raises NoAirflow, BadRules.
-
-        May build an environment, which takes minutes, where that is allowed and the commit trusted.
+        Raises BadRules.
         """
+        wanted = self._settings["engine"]
+        if wanted != "auto":
+            return (wanted,)
+        if self._has_airflow or (self.rules.rules and not self.asked_for):
+            return ("airflow", RECORDER)
+        return (RECORDER,)
+
+    def default(self, engine: str) -> Parser:
+        """An engine's way to parse where no rule fits, and no commit is trusted. Raises NoAirflow."""
+        return self._parser(self.python, None, engine, secrets=False)
+
+    def of(self, commit: Commit, engine: str) -> Parser:
+        """An engine's way to parse a commit: by the first rule that can be followed.
+
+        Of ``auto``, where that leaves a commit without Airflow, the recorder's. May build an
+        environment, which takes minutes, where that is allowed and the commit trusted. Raises
+        NoAirflow, BadRules.
+        """
+        if engine == RECORDER:
+            # One interpreter for all eras: what it guesses of an era it finds in the files.
+            secrets = self._may_read_secrets(commit)
+            return self._parser(self.python, None, RECORDER, secrets=secrets)
         secrets = self._may_read_secrets(commit)
         if not self.asked_for:
             for fitting in self.rules.fitting(commit):
@@ -131,7 +151,9 @@ class Parsers:
                         self.problems.pop(fitting.rule.name, None)
                         return found
                 self.problems[fitting.rule.name] = problem
-        return self._parser(self.python, None, secrets=secrets)
+        if not self._has_airflow and self._settings["engine"] == "auto":
+            engine = RECORDER
+        return self._parser(self.python, None, engine, secrets=secrets)
 
     def follow(self, fitting: Fitting, commit: Commit) -> Parser:
         """The way to parse a commit by one rule. Raises CannotBuild or NoAirflow."""
@@ -162,7 +184,7 @@ class Parsers:
 
     def _follow(self, fitting: Fitting, commit: Commit, *, secrets: bool) -> Parser:
         python, key = self._interpreter(fitting, commit)
-        return self._parser(python, key, secrets=secrets)
+        return self._parser(python, key, "airflow", secrets=secrets)
 
     def _interpreter(self, fitting: Fitting, commit: Commit) -> tuple[str, str | None]:
         """(path of an interpreter, key of what was built) for a rule. Raises CannotBuild."""
@@ -182,12 +204,21 @@ class Parsers:
             )
         return built.python, fitting.recipe.key
 
-    def _parser(self, python: str, key: str | None, *, secrets: bool) -> Parser:
-        known = (python, key, secrets)
+    @cached_property
+    def _has_airflow(self) -> bool:
+        """Whether the interpreter where no rule fits has an Airflow."""
+        try:
+            probe(self.python, self._cache)
+        except NoAirflow:
+            return False
+        return True
+
+    def _parser(self, python: str, key: str | None, engine: str, *, secrets: bool) -> Parser:
+        known = (python, key, engine, secrets)
         if known not in self._found:
             variables = self._given if secrets else self._shown
             environment = dataclasses.replace(
-                probe(python, self._cache),
+                probe(python, self._cache, engine),
                 env_file=env_hash(variables),
                 layout=self._layout,
                 build=key,

@@ -40,6 +40,7 @@ def run(parsers: Parsers, parser: Parser, settings: Settings) -> Trial:
             folder.chmod(0o755)
         surroundings = Surroundings(
             parser.python,
+            engine=parser.environment.engine,
             confinement=parsers.confinement,
             trees=trees,
             readable=(*parser.environment.readable, *settings["sandbox_paths"]),

@@ -50,6 +50,7 @@ LAYERS = [
     {"gitdags.pools", "gitdags.trial"},
     {"gitdags.history", "gitdags.registry", "gitdags.timeline", "gitdags.hooks"},
     {
+        "gitdags.listings",
         "gitdags.comparison",
         "gitdags.backup",
         "gitdags.attribution",

@@ -170,8 +170,10 @@ class TestParsing:
             known = catalog.registry.add(str(repo.path), name="repo")
             parsers = catalog.history(known).parsers
             opened = catalog.opened(known)
-            assert parsers.of(opened.commit(first)).python == str(other / "python")
-            assert parsers.of(opened.commit(second)).python == os.path.abspath(sys.executable)
+            assert parsers.of(opened.commit(first), "airflow").python == str(other / "python")
+            assert parsers.of(opened.commit(second), "airflow").python == os.path.abspath(
+                sys.executable
+            )
 
     def test_an_interpreter_that_is_gone_is_said_and_passed_over(
         self, repo: Repo, tmp_path: Path
@@ -211,10 +213,10 @@ class TestParsing:
             known = catalog.registry.add(str(repo.path), name="repo")
             parsers = catalog.history(known).parsers
             opened = catalog.opened(known)
-            parsers.of(opened.commit(evil))
+            parsers.of(opened.commit(evil), "airflow")
             assert "no trusted ref reaches" in parsers.problems["asked"]
             assert parsers.builds.all() == []
-            parsers.of(opened.commit(tip))
+            parsers.of(opened.commit(tip), "airflow")
             (built,) = parsers.builds.all()
             assert built.recipe.requirements == ("era-tool==1.0",)
             assert "has no Airflow" in parsers.problems["asked"]

@@ -57,7 +57,7 @@ def run(context: Context, args: argparse.Namespace) -> int:
 def _list(context: Context, parsers: Parsers, commit: Commit) -> int:
     fitting = {found.rule.name: found for found in parsers.rules.fitting(commit)}
     try:
-        used: Parser | None = parsers.of(commit)
+        used: Parser | None = parsers.of(commit, parsers.engines[0])
     except GitdagsError as error:
         used = None
         context.note(f"warning: {error.message}")
@@ -156,7 +156,7 @@ def _build(context: Context, parsers: Parsers, commit: Commit, args: argparse.Na
 
 
 def _test(context: Context, parsers: Parsers, commit: Commit, name: str | None) -> int:
-    parser = parsers.of(commit)
+    parser = parsers.of(commit, parsers.engines[0])
     if name is not None:
         parser = parsers.follow(_chosen(parsers, commit, name, to_build=False), commit)
     result = trial.run(parsers, parser, context.settings)
