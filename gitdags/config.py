@@ -142,7 +142,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("parse_memory", "4G", "address space of a parse, in bytes", _bytes),
     Setting("parse_output", "8M", "bytes a DAG file may print while it is parsed", _bytes),
     Setting("parse_result", "64M", "bytes of documents one DAG file may yield", _bytes),
-    Setting("parse_disk", "256M", "bytes of temporary files a DAG file may write, in the sandbox", _bytes),
+    Setting("parse_disk", "256M", "bytes of temporary files a DAG file may write", _bytes),
     Setting("parse_processes", "128", "processes and threads a DAG file may have, in the sandbox", _count),
     Setting(
         "sandbox",

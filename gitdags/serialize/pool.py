@@ -225,7 +225,7 @@ class Pool:
             "engine": self.surroundings.engine,
             "timeout": self.limits.timeout,
             "memory": self.limits.memory,
-            "processes": self.limits.processes,
+            "processes": sandbox.processes(confinement, self.limits.processes),
             "disk": self.limits.disk,
             "dags_folder": given.dags_folder,
             "plugins_folder": given.plugins_folder,

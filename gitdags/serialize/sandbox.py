@@ -155,6 +155,30 @@ def command(
     return outer + inner
 
 
+def processes(confinement: Confinement, most: int) -> int:
+    """The limit on processes and threads that lets a file have ``most``; -1 for none.
+
+    Linux counts all of a user's. In a user namespace of its own a file is alone; in tier landlock
+    what else the user runs now is added; without a tier it would be a guess, and is left.
+    """
+    if confinement.tier == OFF:
+        return -1
+    if confinement.tier == FULL:
+        return most
+    user = _number(confinement.user) if os.getuid() == 0 else os.getuid()
+    return most + sum(_threads(entry, user) for entry in os.scandir("/proc"))
+
+
+def _threads(entry: os.DirEntry[str], user: int) -> int:
+    """How many threads a process has, if it is this user's."""
+    try:
+        if not entry.name.isdigit() or entry.stat().st_uid != user:
+            return 0
+        return len(os.listdir(f"/proc/{entry.name}/task"))
+    except OSError:
+        return 0  # it has ended
+
+
 def hand_over(confinement: Confinement, folder: Path) -> None:
     """Give a folder that was made for a DAG file to the user it runs as."""
     if confinement.tier == LANDLOCK and os.getuid() == 0:

@@ -84,6 +84,8 @@ def _limit(config: dict[str, Any]) -> None:
         (resource.RLIMIT_NOFILE, 1024),
         (resource.RLIMIT_NPROC, config["processes"]),
     ):
+        if value == resource.RLIM_INFINITY:
+            continue
         hard = resource.getrlimit(which)[1]
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(which, (value, value))
