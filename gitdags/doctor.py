@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gitdags import git
+from gitdags import git, hooks, program
 from gitdags.catalog import Catalog
 from gitdags.config import Settings
-from gitdags.errors import GitdagsError
+from gitdags.errors import GitdagsError, shown
 from gitdags.serialize.environment import default_python, probe
 
 _SPOOL_AGE = 300.0
@@ -140,6 +140,8 @@ def _repository(name: str, path: str, opened: git.Repository) -> Iterator[Diagno
                 "fault", name, f"a pruning fetch of {remote} deletes refs that gitdags keeps",
                 f"git -C {path} config remote.{remote}.fetch '+refs/heads/*:refs/heads/*'",
             )  # fmt: skip
+    yield from _remotes(name, path)
+    yield from _hooks(name, path)
     branch = opened.default_branch()
     tip = opened.ref(branch) if branch else None
     if tip is not None:
@@ -149,3 +151,39 @@ def _repository(name: str, path: str, opened: git.Repository) -> Iterator[Diagno
             yield Diagnosis("fault", name, error.message, error.hint)
             return
     yield Diagnosis("ok", name, f"{path}, {len(opened.refs())} refs, default {branch}")
+
+
+def _remotes(name: str, path: str) -> Iterator[Diagnosis]:
+    words = ("config", "--type=bool", "--null", "--get-regexp", r"^remote\..*\.mirror$")
+    try:
+        _, found = program.asks(path, *words)
+    except GitdagsError as error:
+        yield Diagnosis("warning", name, error.message, error.hint)
+        return
+    for entry in found.decode("utf-8", "replace").split("\0")[:-1]:
+        key, _, value = entry.partition("\n")
+        if value == "true":
+            remote = key.removeprefix("remote.").removesuffix(".mirror")
+            yield Diagnosis(
+                "warning", name, f"a push to {shown(remote)} takes refs that gitdags keeps with it",
+                f"git -C {shlex.quote(path)} config {shlex.quote(key)} false",
+            )  # fmt: skip
+
+
+def _hooks(name: str, path: str) -> Iterator[Diagnosis]:
+    """Hooks that were installed and are not all in place, or whose moves nobody takes in."""
+    try:
+        found = hooks.status(Path(path))
+    except GitdagsError as error:
+        yield Diagnosis("warning", name, error.message, error.hint)
+        return
+    if any(hook.state != "missing" for hook in found.hooks) and not found.installed:
+        wrong = ", ".join(hook.name for hook in found.hooks if hook.state != "installed")
+        yield Diagnosis(
+            "warning",
+            name,
+            f"hooks were replaced or removed: {wrong}",
+            f"gitdags -r {name} hooks install",
+        )
+    if found.problem:
+        yield Diagnosis("warning", name, f"hooks: {found.problem}", f"gitdags -r {name} deploys")

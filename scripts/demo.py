@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import select
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -185,7 +188,65 @@ def as_folders(demo: Demo) -> None:
             demo.run("umount", place)
 
 
-STEPS: list[Callable[[Demo], None]] = [history, at_a_commit, through_history, for_ci, as_folders]
+def deployments(demo: Demo) -> None:
+    """Hooks in a clone: a commit is deployed, its branch rewound; a backup brings it to an empty machine."""
+    demo.say("Deployments: Git hooks tell which refs moved; nothing that was deployed is lost")
+    with tempfile.TemporaryDirectory(prefix="gitdags-demo-deployed-") as place:
+        clone = Path(place, "live")
+
+        def git(*words: str, show: bool = True) -> str:
+            if show:
+                print(f"\n$ git -C {clone} {shlex.join(words)}", flush=True)
+            who = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
+            done = subprocess.run(
+                ["git", "-C", str(clone), *who, *words], check=True, capture_output=True, text=True
+            )
+            return done.stdout.strip()
+
+        subprocess.run(["git", "clone", "-q", str(CACHE / "history"), str(clone)], check=True)
+        # A home of its own: the demo's goes on without this clone.
+        outer, demo.environ = demo.environ, {**demo.environ, "GITDAGS_HOME": f"{place}/home"}
+        try:
+            demo.run("init", str(clone), "--name", "live")
+            demo.run("-r", "live", "hooks", "install")
+            file = clone / "dags" / "tutorial.py"
+            file.write_text(file.read_text() + "# deployed on a Friday\n")
+            git("commit", "-q", "-a", "-m", "a change")
+            deployed = git("rev-parse", "HEAD", show=False)
+            git("reset", "-q", "--hard", "HEAD~")
+            git("reflog", "expire", "--expire=now", "--all")
+            demo.run("-r", "live", "deploys")
+            moves = demo.json("-r", "live", "deploys")
+            demo.verify(len(moves) == 2, f"2 moves were recorded, not {len(moves)}")
+            git("gc", "-q", "--prune=now")
+            _end_of_handler(clone)
+            demo.run("-r", "live", "backup", f"{place}/backup")
+            shutil.rmtree(clone)
+            demo.environ = {**outer, "GITDAGS_HOME": f"{place}/elsewhere"}
+            demo.say("On an empty machine, from the backup alone")
+            demo.run("restore", f"{place}/backup")
+            code = demo.run("show", "tutorial", "--at", deployed, "--code", lines=3)
+            demo.verify("deployed on a Friday" in code, "the deployed code is back")
+        finally:
+            demo.environ = outer
+
+
+def _end_of_handler(clone: Path) -> None:
+    """Wait for what a hook has started, so that nothing looks for a clone that is gone."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):
+        fd = os.pidfd_open(int((clone / ".git/gitdags/handler").read_text()))
+        select.select([fd], [], [], 120)
+        os.close(fd)
+
+
+STEPS: list[Callable[[Demo], None]] = [
+    history,
+    at_a_commit,
+    through_history,
+    for_ci,
+    as_folders,
+    deployments,
+]
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

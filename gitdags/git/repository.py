@@ -22,6 +22,7 @@ from gitdags.model import Change, Commit, Entry, Ref
 pygit2.option(Option.ENABLE_STRICT_HASH_VERIFICATION, False)
 
 _EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"  # git knows it without an object
+_NO_OBJECT = "0" * 40
 MIN_ABBREVIATION = 4  # git's own limit
 OURS = "refs/gitdags/"
 """Refs of gitdags' own, which keep commits alive and name nothing."""
@@ -224,6 +225,18 @@ class Repository:
             ]
         except (KeyError, ValueError, pygit2.GitError):
             return []
+
+    def moved_by(self, name: str, old: str | None, new: str | None) -> str:
+        """``Name <address>`` that the log of a ref has for a recent move of it; empty where it has none."""
+        wanted = (old or _NO_OBJECT, new or _NO_OBJECT)
+        try:
+            for entry in itertools.islice(self._git.references[name].log(), 100):
+                if (str(entry.oid_old), str(entry.oid_new)) == wanted:
+                    who = entry.committer
+                    return f"{_text(who.raw_name)} <{_text(who.raw_email)}>"
+        except (KeyError, ValueError, pygit2.GitError):
+            pass  # a ref that is gone, or has no log
+        return ""
 
     def expand(self, prefix: str) -> list[str]:
         """The commits whose id begins with 4 to 39 hex digits, tags peeled; sorted."""

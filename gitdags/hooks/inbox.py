@@ -151,7 +151,7 @@ class Inbox:
     def _deployments(self, repo: git.Repository, name: str, moved: list[Moved]) -> list[Deployment]:
         """The moves as model objects: commits for tags, times that rise along each ref."""
         found: list[Deployment] = []
-        user = identity(self.common) if any(not move.by for move in moved) else ""
+        user = ""
         last = datetime.fromtimestamp(0, UTC)
         for move in moved:
             old, new = (self._commit(repo, move.ref, oid) for oid in (move.old, move.new))
@@ -161,7 +161,12 @@ class Inbox:
             if timedelta(0) <= last - at < timedelta(seconds=2):  # a clock of whole seconds
                 at = last + _APART
             last = at
-            found.append(Deployment(name, move.ref, old, new, at, move.by or user, "hook"))
+            # git's own log knows who it was, unless a server says who pushed.
+            logged = repo.moved_by(move.ref, move.old, move.new)
+            by = logged if logged and move.by in ("", logged.rpartition(" <")[0]) else move.by
+            if not by:
+                by = user = user or identity(self.common)
+            found.append(Deployment(name, move.ref, old, new, at, by, "hook"))
         return found
 
     @staticmethod

@@ -17,21 +17,24 @@ locate() {
   [ ! -d "$gitdir/rebase-merge" ] && [ ! -d "$gitdir/rebase-apply" ]
 }
 
-# Lines "old new ref" from stdin to the file of moves, each ended by a dot: what is torn has none.
+# $old, $new, $ref and more such lines from stdin to the file of moves, each ended by a dot: what is
+# torn has none.
 note() {
   now=
   who=${GL_USERNAME:-${GITEA_PUSHER_NAME:-${REMOTE_USER:-${GIT_COMMITTER_NAME:-}}}}
   case $who in *'
 '*) who= ;; esac
-  while read -r old new ref; do
+  while
     case $ref in
-      refs/heads/* | refs/tags/*) ;;
-      HEAD) locate || continue; ref=$head ;; # a rebase is over when its branch moves
-      *) continue ;;
-    esac
-    [ "$now" ] || now=$(date +%s.%N)
-    printf '\n1 %s %s %s %s %s %s %s .\n' "$hook" "${now:--}" "$$" "$old" "$new" "$ref" "$who"
-  done >>"$box/moves"
+      refs/heads/* | refs/tags/*) true ;;
+      HEAD) locate && ref=$head ;; # not in a rebase: that is over when its branch moves
+      *) false ;;
+    esac && {
+      [ "$now" ] || now=$(date +%s.%N)
+      printf '\n1 %s %s %s %s %s %s %s .\n' "$hook" "${now:--}" "$$" "$old" "$new" "$ref" "$who"
+    }
+    read -r old new ref
+  do :; done >>"$box/moves"
   [ "$now" ] && wake
 }
 
@@ -53,6 +56,15 @@ wake() {
   echo $! >"$box/handler"
 }
 
+# Most transactions move nothing of interest: they cost no process more.
+listen() {
+  while read -r old new ref; do
+    case $ref in
+      refs/heads/* | refs/tags/* | HEAD) quietly note; return ;;
+    esac
+  done
+}
+
 # In a process of its own, so that not even a full disk ends this one.
 quietly() (
   trap '' HUP PIPE
@@ -68,14 +80,20 @@ chained() {
 case $hook in
   reference-transaction | post-receive)
     if [ "${1-committed}" = committed ]; then
-      chained || { quietly note; exit 0; }
-      moved=$(cat)
-      printf '%s\n' "$moved" | quietly note
-      printf '%s\n' "$moved" | "$other" "$@"
-      exit
+      if chained; then
+        moved=$(cat)
+        printf '%s\n' "$moved" | listen
+        printf '%s\n' "$moved" | "$other" "$@"
+        exit
+      fi
+      listen
+      exit 0
     fi
     ;;
-  post-checkout) [ "$3" = 1 ] && [ "$1" != "$2" ] && echo "$1 $2 HEAD" | quietly note ;;
+  post-checkout)
+    old=$1 new=$2 ref=HEAD
+    [ "$3" = 1 ] && [ "$1" != "$2" ] && quietly note </dev/null
+    ;;
   post-commit | post-merge | post-rewrite) quietly look ;;
 esac
 chained && exec "$other" "$@"

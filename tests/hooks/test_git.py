@@ -166,7 +166,7 @@ class TestDeployments:
         before = datetime.now(UTC)
         repo.commit({"a": "2"})
         (found,) = catalog.receive(watched)
-        assert (found.repo, found.by, found.source) == ("repo", "Ada", "hook")
+        assert (found.repo, found.by, found.source) == ("repo", "Ada <ada@example.org>", "hook")
         assert before - timedelta(seconds=1) <= found.at <= datetime.now(UTC)
         assert catalog.deployments(watched) == [found]
 
@@ -180,6 +180,27 @@ class TestDeployments:
         subprocess.run(words, cwd=repo.path, env=env, check=True)
         (found,) = catalog.receive(watched)
         assert found.by == "Grace <grace@example.org>"
+
+    def test_who_git_took_it_for(
+        self, catalog: Catalog, repo: Repo, watched: RegisteredRepository
+    ) -> None:
+        env = {k: v for k, v in repo.environment.items() if not k.startswith("GIT_COMMITTER")}
+        who = ["-c", "user.name=Joan", "-c", "user.email=joan@example.org"]
+        words = ["git", *who, "commit", "-q", "--allow-empty", "-m", "x"]
+        subprocess.run(words, cwd=repo.path, env=env, check=True)
+        assert [d.by for d in catalog.receive(watched)] == ["Joan <joan@example.org>"]
+
+    def test_who_pushed(
+        self, catalog: Catalog, repo: Repo, watched: RegisteredRepository, tmp_path: Path
+    ) -> None:
+        bare = tmp_path / "bare.git"
+        repo("clone", "-q", "--bare", str(repo.path), str(bare))
+        registered = catalog.registry.add(str(bare), name="bare")
+        install(bare)
+        repo.commit({"a": "2"})
+        env = {**repo.environment, "GL_USERNAME": "grace"}
+        subprocess.run(["git", "push", "-q", str(bare), "main"], cwd=repo.path, env=env, check=True)
+        assert [d.by for d in catalog.receive(registered)] == ["grace"]
 
     def test_dates_a_ref(
         self, catalog: Catalog, repo: Repo, first: str, watched: RegisteredRepository
