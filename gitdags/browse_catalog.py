@@ -10,6 +10,7 @@ import itertools
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from gitdags import annotate, diff, git
@@ -36,6 +37,15 @@ from gitdags.model import (
 )
 from gitdags.store import Store
 from gitdags.timeline import Timeline
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """What the store has a commit as: the environment it is shown in, and its manifest there."""
+
+    environment: StoredEnvironment
+    manifest: str
+
 
 _LOOKED_BACK = 300
 """Commits that `last_changes` goes back."""
@@ -90,11 +100,6 @@ class BrowseCatalog(ABC):
     ) -> DagDiff | None: ...
 
     @abstractmethod
-    def _environment(
-        self, repo: RegisteredRepository, commit: Commit, rev: str | Resolved, parse: bool
-    ) -> StoredEnvironment: ...
-
-    @abstractmethod
     def _both(
         self,
         repo: RegisteredRepository,
@@ -143,11 +148,17 @@ class BrowseCatalog(ABC):
 
     # ── DAGs ──────────────────────────────────────────────────────────────────────────────
 
+    def indexed_at(self, repo: RegisteredRepository, rev: str | Resolved) -> Indexed | None:
+        """Where the store has a commit as the settings in force ask for it; None where it has not."""
+        fits = self.history(repo).fits
+        for environment, manifest in self._store.located(repo, self.commit(repo, rev).sha):
+            if fits(environment):
+                return Indexed(environment, manifest)
+        return None
+
     def is_indexed(self, repo: RegisteredRepository, rev: str | Resolved) -> bool:
-        """Whether the store has a commit as the settings in force ask for it."""
-        commit = self.commit(repo, rev)
-        history = self.history(repo)
-        return any(map(history.fits, self._store.environments_of(repo, commit.sha)))
+        """Whether the store has a commit so."""
+        return self.indexed_at(repo, rev) is not None
 
     def document_of(self, repo: RegisteredRepository, dag_hash: str) -> str:
         """The text of a document that some commit of a repository holds. Raises NoSuchDag."""
@@ -162,11 +173,13 @@ class BrowseCatalog(ABC):
         """hash -> text, of many."""
         return self._store.documents(hashes)
 
-    def rows(self, repo: RegisteredRepository, rev: str | Resolved, dag_id: str) -> list[ListedDag]:
-        """A DAG's rows at an indexed commit: one per file that defines it. Raises NotIndexed."""
-        commit = self.commit(repo, rev)
-        environment = self._environment(repo, commit, rev, False)
-        return self._store.dag_at(repo, commit.sha, environment, dag_id)
+    def rows(self, indexed: Indexed, dag_id: str) -> list[ListedDag]:
+        """A DAG's rows at an indexed commit: one per file that defines it."""
+        environment = indexed.environment
+        return [
+            replace(row, environment=environment.id, engine=environment.engine)
+            for row in self._store.rows_of(indexed.manifest, [dag_id])
+        ]
 
     def compare_dag(
         self, repo: RegisteredRepository, old: str, new: str, dag_id: str
@@ -178,15 +191,17 @@ class BrowseCatalog(ABC):
         a, b = self.commit(repo, old), self.commit(repo, new)
         left, right, notes = self._both(repo, (a, old), (b, new), False)
         sides: list[ShownDocument | None] = []
+        known = self._store.environments()
         for commit, listing in ((a, left), (b, right)):
-            row = next((r for r in listing.dags if r.dag_id == dag_id), None)
+            environment = known[listing.environment]
+            row = next(iter(self._store.dag_at(repo, commit.sha, environment, dag_id)), None)
             if row is None:
                 sides.append(None)
             else:
                 document = self.timeline(repo).json(row.dag_hash)
                 sides.append(ShownDocument(document, row, commit.sha))
         if sides == [None, None]:
-            names = sorted({row.dag_id for row in (*left.dags, *right.dags)})
+            names = self._store.dag_ids(repo)
             raise NoSuchDag(
                 f"neither {a.sha[:12]} nor {b.sha[:12]} has a DAG {quoted(dag_id)}",
                 hint=f"gitdags diff {a.sha[:12]} {b.sha[:12]}",

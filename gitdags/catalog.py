@@ -300,12 +300,10 @@ class Catalog(RunCatalog, BrowseCatalog):
         """
         commit = self.commit(repo, rev)
         environment = self._environment(repo, commit, rev, parse)
+        for row in self._store.dag_at(repo, commit.sha, environment, dag_id):
+            return ShownDocument(self.timeline(repo).json(row.dag_hash), row, commit.sha)
         listing = self._store.listing(repo, commit.sha, environment)
         assert listing is not None
-        for row in listing.dags:
-            if row.dag_id == dag_id:
-                body = self.timeline(repo).json(row.dag_hash)
-                return ShownDocument(body, row, commit.sha)
         failing = {e.file for e in listing.errors}
         last = self.timeline(repo).last_good(commit, environment, dag_id)
         if last is not None:
@@ -438,7 +436,10 @@ class Catalog(RunCatalog, BrowseCatalog):
         """
         a, b = self.commit(repo, old), self.commit(repo, new)
         left, right, notes = self._both(repo, (a, old), (b, new), parse)
-        if dag_id is not None and not any(r.dag_id == dag_id for r in (*left.dags, *right.dags)):
+        if dag_id is not None and not any(
+            any(r.dag_id == dag_id for r in side.dags) or self._has(repo, side, dag_id)
+            for side in (left, right)
+        ):
             raise NoSuchDag(
                 f"neither {a.sha[:12]} nor {b.sha[:12]} has a DAG {quoted(dag_id)}",
                 hint=f"gitdags diff {shown(old)} {shown(new)}",
@@ -525,6 +526,35 @@ class Catalog(RunCatalog, BrowseCatalog):
             return known[0]
         return next(e for e in self._store.environments_of(repo, commit.sha) if history.fits(e))
 
+    def _has(self, repo: RegisteredRepository, listing: Listing, dag_id: str) -> bool:
+        environment = self._store.environments()[listing.environment]
+        return bool(self._store.dag_at(repo, listing.commit, environment, dag_id))
+
+    def _differing(
+        self,
+        repo: RegisteredRepository,
+        a: tuple[Commit, StoredEnvironment],
+        b: tuple[Commit, StoredEnvironment],
+    ) -> tuple[Listing, Listing]:
+        """Two listings without the DAGs that are the same in both."""
+        manifests = [
+            self._store.manifests(repo, [commit.sha], [environment.id])[commit.sha][1]
+            for commit, environment in (a, b)
+        ]
+        dag_ids = self._store.differing(*manifests)
+        errors = self._store.errors_of(manifests)
+        left, right = (
+            Listing(
+                repo.name,
+                commit.sha,
+                environment.id,
+                tuple(self._store.rows_of(manifest, dag_ids)),
+                tuple(errors[manifest]),
+            )
+            for (commit, environment), manifest in zip((a, b), manifests, strict=True)
+        )
+        return left, right
+
     def _both(
         self,
         repo: RegisteredRepository,
@@ -532,7 +562,10 @@ class Catalog(RunCatalog, BrowseCatalog):
         b: tuple[Commit, str],
         parse: bool,
     ) -> tuple[Listing, Listing, list[str]]:
-        """The listings of two commits in environments that may be compared, and what to note."""
+        """What two commits do not have alike, in environments that may be compared; what to note.
+
+        Of the DAGs only those that differ are in the listings, of failures all.
+        """
         sides = (a, b)
         history = self.history(repo)
         for attempt in (False, True):
@@ -543,21 +576,16 @@ class Catalog(RunCatalog, BrowseCatalog):
             for left in known[0]:
                 for right in known[1]:
                     if left.family == right.family:
-                        listings = [
-                            self._store.listing(repo, a[0].sha, left),
-                            self._store.listing(repo, b[0].sha, right),
-                        ]
-                        assert listings[0] is not None
-                        assert listings[1] is not None
+                        listings = self._differing(repo, (a[0], left), (b[0], right))
                         notes = []
                         if left.plugins != right.plugins:
                             notes.append("the repository's plugins differ between the two")
-                        failing = [{e.file for e in each.errors} for each in listings if each]
+                        failing = [{e.file for e in each.errors} for each in listings]
                         both = len(failing[0] & failing[1])
                         if both:
                             files = "1 file fails" if both == 1 else f"{both:,} files fail"
                             notes.append(f"{files} at both commits and cannot be compared")
-                        return listings[0], listings[1], notes
+                        return *listings, notes
             if attempt or not parse:
                 break
             history.index([a[0]])

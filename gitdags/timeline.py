@@ -38,8 +38,6 @@ class _Walked:
     candidates: list[versions.Candidate] = field(default_factory=list)
     rows: list[tuple[Commit, Sequence[ListedDag]]] = field(default_factory=list)
     failing: set[str] = field(default_factory=set)
-    snapshots: list[tuple[Commit, str]] = field(default_factory=list)
-    """(commit, manifest hash) of those that are indexed"""
     unindexed: int = 0
     elsewhere: int = 0
     baseline: str | None = None
@@ -88,20 +86,40 @@ class Timeline:
         the few before it.
         """
         commits = list(itertools.islice(self._repo.first_parents(start), limit + 1 + _MARGIN))
-        walked = self._walk(commits, None)
         shown = commits[:limit]
         asked = {commit.sha for commit in shown}
-        settled = versions.settle(
-            [c for c in walked.candidates if c.version.commit.sha in asked],
-            self._documents,
-            self._store.codes,
-        )
+        snapshots = self.snapshots(commits)
+        candidates: list[versions.Candidate] = []
+        for newer, older in itertools.pairwise(snapshots):
+            if newer[0].sha in asked and newer[1] != older[1]:
+                candidates += self._between(newer, older)
+        if snapshots and not snapshots[-1][0].parents and snapshots[-1][0].sha in asked:
+            candidates += self._between(snapshots[-1], None)
+        settled = versions.settle(candidates, self._documents, self._store.codes)
         changes: dict[str, list[Version]] = {}
         for one in settled:
             changes.setdefault(one.commit.sha, []).append(one)
-        indexed = {commit.sha for commit, _ in walked.snapshots}
+        indexed = {commit.sha for commit, _ in snapshots}
         found = [CommitChanges(c, c.sha in indexed, tuple(changes.get(c.sha, ()))) for c in shown]
         return found, commits[limit].sha if len(commits) > limit else None
+
+    def _between(
+        self, newer: tuple[Commit, str], older: tuple[Commit, str] | None
+    ) -> list[versions.Candidate]:
+        """What a snapshot's commit changed since an older one; only rows that differ are read."""
+        errors = self._store.errors_of({newer[1]} if older is None else {newer[1], older[1]})
+        failing = frozenset(error.file for error in errors[newer[1]])
+        if older is None:
+            now = by_id(self._store.dags_of([newer[1]])[newer[1]])
+            return versions.step(versions.State(), newer[0], versions.Content(now, failing))[1]
+        dag_ids = self._store.differing(newer[1], older[1])
+        now = by_id(self._store.rows_of(newer[1], dag_ids))
+        was = by_id(self._store.rows_of(older[1], dag_ids))
+        failed_then = {error.file for error in errors[older[1]]}
+        mended = {d for d in now.keys() - was.keys() if now[d][0].file in failed_then}
+        state = versions.State(was | {d: now[d] for d in mended}, frozenset(mended))
+        moved = functools.partial(self.moved, older[0], newer[0])
+        return versions.step(state, newer[0], versions.Content(now, failing), moved)[1]
 
     def snapshots(self, commits: Sequence[Commit]) -> list[tuple[Commit, str]]:
         """(commit, manifest hash) of those that are indexed, in the order given, within one family."""
@@ -125,11 +143,14 @@ class Timeline:
 
     def _walk(self, commits: Sequence[Commit], dag_id: str | None) -> _Walked:
         """Replay commits, given newest first, each against its nearest indexed first parent."""
-        indexed = self._store.indexed(self._registered)
-        environments = self._of_family(self._family(commits, indexed))
-        manifests = self._store.manifests(
-            self._registered, [commit.sha for commit in commits], environments
-        )
+        everything = self._store.snapshots(self._registered)
+        indexed = {sha: [e for e, _ in found] for sha, found in everything.items()}
+        rank = {e: i for i, e in enumerate(self._of_family(self._family(commits, indexed)))}
+        manifests = {
+            commit.sha: min(best, key=lambda pair: rank[pair[0]])
+            for commit in commits
+            if (best := [p for p in everything.get(commit.sha, ()) if p[0] in rank])
+        }
         contents = self._contents({manifest for _, manifest in manifests.values()}, dag_id)
         walked = _Walked()
         states: dict[str, tuple[versions.State, Commit] | None] = {}
@@ -146,8 +167,13 @@ class Timeline:
                 continue
             walked.unindexed += pending if begun else 0
             pending, begun = 0, True
-            walked.snapshots.append((commit, manifests[commit.sha][1]))
-            content = contents[manifests[commit.sha][1]]
+            manifest = manifests[commit.sha][1]
+            if before is not None and parent is not None:
+                compared = manifests.get(before[1].sha)
+                if compared is not None and compared[1] == manifest:
+                    states[commit.sha] = (before[0], commit)
+                    continue  # as most commits: nothing differs
+            content = contents[manifest]
             state, changes = versions.step(
                 None if before is None else before[0],
                 commit,

@@ -12,6 +12,7 @@ from typing import Any
 
 from starlette.requests import Request
 
+from gitdags.browse_catalog import Indexed
 from gitdags.catalog import Catalog, NotIndexed
 from gitdags.config import Settings
 from gitdags.errors import GitdagsError, quoted
@@ -112,15 +113,17 @@ class View:
         """Whether asking may start a parse."""
         return self.site.access.may_parse(self.request, self.who)
 
-    def ready(self, repo: RegisteredRepository, resolved: Resolved) -> None:
-        """Raises BeingIndexed or NotIndexed unless the store has the commit."""
-        if self.catalog.is_indexed(repo, resolved):
-            return
+    def ready(self, repo: RegisteredRepository, resolved: Resolved) -> Indexed:
+        """Where the store has the commit. Raises BeingIndexed or NotIndexed."""
+        found = self.catalog.indexed_at(repo, resolved)
+        if found is not None:
+            return found
         job = self.site.indexer.state(repo.name, resolved.commit)
         if self.may_parse:
             job = self.site.indexer.ask(repo.name, resolved.commit)
-            if job.state != "failed" and self.catalog.is_indexed(repo, resolved):
-                return  # it was done in between
+            found = self.catalog.indexed_at(repo, resolved)
+            if found is not None:
+                return found  # it was done in between
         if job is None or job.state == "failed":
             why = f": {job.error}" if job is not None else " yet"
             raise NotIndexed(

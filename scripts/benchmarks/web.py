@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import http.client
+import itertools
 import json
 import os
 import platform
@@ -44,6 +45,7 @@ from gitdags.store import schema as t
 from tests.postgres import server as postgres
 
 NAME, LARGE = "bench", "large"
+MODULE = "airflow.providers.standard.operators.bash"
 BEGIN = datetime(2024, 1, 1, tzinfo=UTC)
 BATCH = 20_000
 
@@ -71,8 +73,12 @@ def tasks_of(number: int, version: int) -> list[str]:
 
 def source(number: int, version: int) -> str:
     """A DAG file."""
-    lines = [f"from airflow.sdk import DAG\nfrom airflow.providers.standard.operators.bash import BashOperator\n"
-             f"# version {version}\nwith DAG('dag_{number:04d}', schedule='@daily', tags=['team-{number % 20}']):"]  # fmt: skip
+    lines = [
+        "from airflow.sdk import DAG",
+        "from airflow.providers.standard.operators.bash import BashOperator",
+        f"# version {version}",
+        f"with DAG('dag_{number:04d}', schedule='@daily', tags=['team-{number % 20}']):",
+    ]
     names = tasks_of(number, version)
     lines += [
         f"    {n} = BashOperator(task_id='{n}', bash_command='echo {n} {version}')" for n in names
@@ -92,22 +98,47 @@ def document_of(
         down[a].append(b)
     tasks = [
         {
-            "task_id": n, "operator": "BashOperator", "module": "airflow.providers.standard.operators.bash",
-            "group": None, "trigger_rule": "all_success", "upstream": sorted(up[n]), "downstream": sorted(down[n]),
-            "mapped": None, "template_fields": ["bash_command"], "templated": {"bash_command": f"echo {n} {version}"},
-            "attrs": {}, "callbacks": {}, "ui_color": "#f0ede4", "ui_fgcolor": "#000", "doc_md": None,
+            "task_id": n,
+            "operator": "BashOperator",
+            "module": MODULE,
+            "group": None,
+            "trigger_rule": "all_success",
+            "upstream": sorted(up[n]),
+            "downstream": sorted(down[n]),
+            "mapped": None,
+            "template_fields": ["bash_command"],
+            "templated": {"bash_command": f"echo {n} {version}"},
+            "attrs": {},
+            "callbacks": {},
+            "ui_color": "#f0ede4",
+            "ui_fgcolor": "#000",
+            "doc_md": None,
         }
         for n in names
-    ]  # fmt: skip
+    ]
     return document.make(
         {
-            "schema": document.SCHEMA, "dag_id": dag_id, "description": None, "doc_md": None,
-            "schedule": {"type": "cron", "value": "@daily"}, "start_date": None, "end_date": None,
-            "timezone": "UTC", "catchup": False, "max_active_runs": 16, "tags": [tag], "owners": ["airflow"],
-            "params": {}, "default_args": {}, "tasks": tasks, "groups": [], "attrs": {}, "callbacks": {},
+            "schema": document.SCHEMA,
+            "dag_id": dag_id,
+            "description": None,
+            "doc_md": None,
+            "schedule": {"type": "cron", "value": "@daily"},
+            "start_date": None,
+            "end_date": None,
+            "timezone": "UTC",
+            "catchup": False,
+            "max_active_runs": 16,
+            "tags": [tag],
+            "owners": ["airflow"],
+            "params": {},
+            "default_args": {},
+            "tasks": tasks,
+            "groups": [],
+            "attrs": {},
+            "callbacks": {},
             "edges": [[a, b, None] for a, b in edges],
         }
-    )  # fmt: skip
+    )
 
 
 def blob_id(data: bytes) -> str:
@@ -157,7 +188,12 @@ def fill(
     settings: Settings, path: Path, changes: list[tuple[int, int] | None], size: Size
 ) -> list[str]:
     """Write all rows; the commits, oldest first."""
-    told = subprocess.run(["git", "log", "--reverse", "--format=%H %T", "main"], cwd=path, capture_output=True, text=True)  # fmt: skip
+    told = subprocess.run(
+        ["git", "log", "--reverse", "--format=%H %T", "main"],
+        cwd=path,
+        capture_output=True,
+        text=True,
+    )
     commits = [line.split() for line in told.stdout.splitlines()]
     with Catalog(settings) as catalog:
         repo = catalog.registry.add(str(path), name=NAME)
@@ -171,7 +207,7 @@ def fill(
 
     def state(n: int, version: int) -> tuple[document.Document, str, str]:
         names = tasks_of(n, version)
-        edges = list(zip(names, names[1:], strict=False))
+        edges = list(itertools.pairwise(names))
         made = document_of(f"dag_{n:04d}", names, edges, version, f"team-{n % 20}")
         file = f"dags/dag_{n:04d}.py"
         return (
@@ -196,9 +232,20 @@ def fill(
 
     def add_states(states: Sequence[tuple[document.Document, str, str]]) -> None:
         with store.write() as db:
-            store.add(db, t.documents, [
-                {"dag_hash": d.dag_hash, "dag_id": d.dag_id, "body": d.text, "tasks": d.tasks, "created_at": now}
-                for d, _, _ in states])  # fmt: skip
+            store.add(
+                db,
+                t.documents,
+                [
+                    {
+                        "dag_hash": d.dag_hash,
+                        "dag_id": d.dag_id,
+                        "body": d.text,
+                        "tasks": d.tasks,
+                        "created_at": now,
+                    }
+                    for d, _, _ in states
+                ],
+            )
             store.add(
                 db,
                 t.codes,
@@ -212,26 +259,42 @@ def fill(
         key = document.digest(document.canonical([[list(d) for d in dags], []]))
         with store.write() as db:
             if store.add(db, t.manifests, [{"hash": key, "dags": len(dags), "errors": 0}]):
-                db.execute(insert(t.manifest_dags), [
-                    {"manifest_hash": key, "dag_id": a, "file": f, "dag_hash": h, "code_hash": c, "guesses": "[]",
-                     "placeholders": "[]"} for a, f, h, c in dags])  # fmt: skip
+                db.execute(
+                    insert(t.manifest_dags),
+                    [
+                        {
+                            "manifest_hash": key,
+                            "dag_id": a,
+                            "file": f,
+                            "dag_hash": h,
+                            "code_hash": c,
+                            "guesses": "[]",
+                            "placeholders": "[]",
+                        }
+                        for a, f, h, c in dags
+                    ],
+                )
         return key
 
     add_states(list(current.values()))
     manifest = add_manifest()
     snapshots = []
-    hashes: list[dict[int, str]] = []
     for (sha, tree), change in zip(commits, [None, *changes], strict=True):
         if change is not None:
             current[change[0]] = state(*change)
             add_states([current[change[0]]])
             manifest = add_manifest()
-        snapshots.append({"repository_id": repo.id, "commit": sha, "environment_id": environment.id, "tree": tree,
-                          "manifest_hash": manifest, "indexed_at": now, "parsed": 0, "seconds": 0.0})  # fmt: skip
-        hashes.append(
-            {-1: current[-1][0].dag_hash}
-            if change is None
-            else {change[0]: current[change[0]][0].dag_hash}
+        snapshots.append(
+            {
+                "repository_id": repo.id,
+                "commit": sha,
+                "environment_id": environment.id,
+                "tree": tree,
+                "manifest_hash": manifest,
+                "indexed_at": now,
+                "parsed": 0,
+                "seconds": 0.0,
+            }
         )
     with store.write() as db:
         db.execute(insert(t.snapshots), snapshots)
@@ -266,14 +329,57 @@ def add_runs(store: Store, shas: Sequence[str], hashes: dict[int, str], size: Si
                 "dirty": False,
                 "state": "failed" if number % 17 == 0 else "success",
             }
-            runs.append({"id": number + 1, **key, **said, "generation": 1, "bundle": None, "source": "scheduler",
-                         "stamped_at": at, "conflict": False, "moved_to": "[]", "dag_hash": hashes[dag], "code_hash": None,
-                         "doubt": None, "unstable": False, "executed_hash": None})  # fmt: skip
-            tries.append({"run": number + 1, "task_id": "step_0", "map_index": -1, "try_number": 1, **said, "source": "worker",
-                          "stamped_at": at, "ti_id": None, "conflict": False, "dag_hash": None, "runtime_id": runtime})  # fmt: skip
-            stamps.append({"id": f"{number:064d}", **key, **said, "task_id": None, "map_index": -1, "try_number": 0,
-                           "ti_id": None, "run_uid": str(number), "source": "scheduler", "bundle": None, "path": None,
-                           "runtime_id": runtime, "at": at, "recorded_at": at})  # fmt: skip
+            runs.append(
+                {
+                    "id": number + 1,
+                    **key,
+                    **said,
+                    "generation": 1,
+                    "bundle": None,
+                    "source": "scheduler",
+                    "stamped_at": at,
+                    "conflict": False,
+                    "moved_to": "[]",
+                    "dag_hash": hashes[dag],
+                    "code_hash": None,
+                    "doubt": None,
+                    "unstable": False,
+                    "executed_hash": None,
+                }
+            )
+            tries.append(
+                {
+                    "run": number + 1,
+                    "task_id": "step_0",
+                    "map_index": -1,
+                    "try_number": 1,
+                    **said,
+                    "source": "worker",
+                    "stamped_at": at,
+                    "ti_id": None,
+                    "conflict": False,
+                    "dag_hash": None,
+                    "runtime_id": runtime,
+                }
+            )
+            stamps.append(
+                {
+                    "id": f"{number:064d}",
+                    **key,
+                    **said,
+                    "task_id": None,
+                    "map_index": -1,
+                    "try_number": 0,
+                    "ti_id": None,
+                    "run_uid": str(number),
+                    "source": "scheduler",
+                    "bundle": None,
+                    "path": None,
+                    "runtime_id": runtime,
+                    "at": at,
+                    "recorded_at": at,
+                }
+            )
         with store.write() as db:
             db.execute(insert(t.runs), runs)
             db.execute(insert(t.tries), tries)
@@ -391,16 +497,24 @@ def measure(base: str, shas: Sequence[str], size: Size, count: int) -> dict[str,
         sixteen, _, _ = ask(base, paths[len(paths) // 2 :], 16)
         cached, rate, _ = ask(base, paths[len(paths) // 2 :] * 4, 16)
         found["pages"][kind] = {
-            "first": figures(first), "again": figures(again), "first, 16 clients": figures(sixteen),
-            "again, 16 clients": figures(cached), "requests per second": round(rate), "kB": round(max(sizes) / 1_000, 1),
-        }  # fmt: skip
+            "first": figures(first),
+            "again": figures(again),
+            "first, 16 clients": figures(sixteen),
+            "again, 16 clients": figures(cached),
+            "requests per second": round(rate),
+            "kB": round(max(sizes) / 1_000, 1),
+        }
         print(f"  {kind}: {found['pages'][kind]}", file=sys.stderr)
     large = f"/{NAME}/dags/{LARGE}?at="
     first, _, sizes = ask(base, [large + shas[-1]], 1)
     other, _, _ = ask(base, [large + sha for sha in shas[-30:-1]], 1)
     again, _, _ = ask(base, [large + shas[-1]] * 30, 1)
-    found["large graph"] = {"first": round(first[0], 1), "another commit": figures(other),
-                            "again": figures(again), "kB": round(sizes[0] / 1_000, 1)}  # fmt: skip
+    found["large graph"] = {
+        "first": round(first[0], 1),
+        "another commit": figures(other),
+        "again": figures(again),
+        "kB": round(sizes[0] / 1_000, 1),
+    }
     same = [f"/{NAME}/dags/dag_{n:04d}?at={shas[-1]}" for n in range(50)]
     ask(base, same, 1)
     _, rate, _ = ask(base, same * 40, 16)
@@ -424,8 +538,11 @@ def main(argv: Sequence[str]) -> int:
     )
     args = parser.parse_args(argv)
     size = replace(Size(), commits=1_000, dags=50, runs=10_000) if args.small else Size()
-    found: dict[str, Any] = {"machine": f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}",
-                             "date": f"{datetime.now(UTC):%Y-%m-%d}", "size": vars(size)}  # fmt: skip
+    found: dict[str, Any] = {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Linux {platform.release()}",
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "size": vars(size),
+    }
     with tempfile.TemporaryDirectory(prefix="gitdags-bench-") as scratch:
         folder = args.keep or Path(scratch)
         path = folder / "repository.git"
@@ -493,8 +610,10 @@ def show(found: dict[str, Any]) -> None:
             f"\n{name:<16}{'first':>16}{'again':>16}{'first, 16':>16}{'again, 16':>16}{'req/s':>8}{'kB':>8}"
         )
         for kind, row in found[name]["pages"].items():
-            cells = [f"{row[k]['p50']:.1f} / {row[k]['p99']:.1f}" for k in
-                     ("first", "again", "first, 16 clients", "again, 16 clients")]  # fmt: skip
+            cells = [
+                f"{row[k]['p50']:.1f} / {row[k]['p99']:.1f}"
+                for k in ("first", "again", "first, 16 clients", "again, 16 clients")
+            ]
             print(
                 f"{kind:<16}"
                 + "".join(f"{c:>16}" for c in cells)

@@ -118,18 +118,22 @@ def repository(request: Request) -> Response:
     with view(request) as v:
         place = Place(v, request)
         try:
-            place.ready()
+            indexed = place.ready()
         except BeingIndexed as error:
             return indexing(request, error.job, _dag_files(place))
-        listing = v.catalog.dags(place.repo, place.resolved, parse=False)
         wanted = {name: parameter(request, name) for name in ("q", "tag", "owner", "sort")}
         if wanted["sort"] not in (None, *_SORTS):
             raise BadParameter(f"sort is none of {', '.join(_SORTS)}")
-        depends = (listing.environment, v.catalog.index_state(place.repo), v.catalog.runs_state())
+        depends = (
+            indexed.environment.id,
+            indexed.manifest,
+            v.catalog.index_state(place.repo),
+            v.catalog.runs_state(),
+        )
         return place.answer(
             "repository.html",
             depends,
-            lambda: _dags(place, listing, wanted),
+            lambda: _dags(place, v.catalog.dags(place.repo, place.resolved, parse=False), wanted),
             tab="dags",
         )
 
