@@ -5,6 +5,7 @@ What is asked here has names of Airflow's in it; the commits behind them are the
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import functools
 import json
@@ -146,15 +147,25 @@ class RunCatalog(ABC):
         return Spool(self._settings.spool)
 
     def drain(self) -> DrainReport:
-        """Take into the store what the spool holds. Raises StoreUnavailable; then it stays there."""
+        """Take into the store what the spool holds, and what hooks have seen before it.
+
+        Raises StoreUnavailable; then all of it stays where it is.
+        """
+        received = 0
+        for repo in self.repositories():
+            with contextlib.suppress(GitFailed, git.NoSuchRepository, git.UnsupportedRepository):
+                received += len(
+                    self.receive(repo)
+                )  # what cannot be had now waits, and no stamp for it
         attribution = Attribution(self.repositories, self.opened, self.moves)
-        return Drain(
+        report = Drain(
             self.spool,
             self._store,
             attribution.complete,
             self._name_at,
             self._settings["rendered_runs"],
         ).run()
+        return replace(report, deployments=report.deployments + received)
 
     def settle(self, commits: int | None = None, *, again: bool = False) -> int:
         """Make the documents of runs that have none, of at most so many commits; how many runs.

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import select
 import shlex
 import shutil
@@ -14,6 +15,8 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from airflow_instance import Instance
 
 HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "gitdags"
@@ -231,6 +234,78 @@ def deployments(demo: Demo) -> None:
             demo.environ = outer
 
 
+_REPORT = """
+import os
+from airflow.sdk import dag, task
+
+@dag(schedule=None)
+def report():
+    @task
+    def count():
+        print("ran", os.path.realpath(__file__), "which counts {what}")
+
+    count()
+
+report()
+"""
+
+
+def a_run(demo: Demo) -> None:
+    """A real Airflow runs a DAG; its branch is rewritten; the run still has its own code."""
+    demo.say("A real Airflow, for a minute: the run keeps its commit after the branch moved on")
+    with tempfile.TemporaryDirectory(prefix="gitdags-demo-run-") as place:
+        clone = Path(place, "reports")
+
+        def git(*words: str) -> str:
+            who = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
+            done = subprocess.run(
+                ["git", "-C", str(clone), *who, *words], check=True, capture_output=True, text=True
+            )
+            return done.stdout.strip()
+
+        def commit(what: str, *more: str) -> str:
+            (clone / "dags").mkdir(exist_ok=True)
+            (clone / "dags" / "report.py").write_text(_REPORT.replace("{what}", what))
+            git("add", "-A")
+            git("commit", "-q", "-m", f"count {what}", *more)
+            return git("rev-parse", "HEAD")
+
+        subprocess.run(["git", "init", "-q", "-b", "main", str(clone)], check=True)
+        apples = commit("apples")
+        home = Path(place, "home")
+        outer, demo.environ = demo.environ, {**demo.environ, "GITDAGS_HOME": str(home)}
+        try:
+            demo.run("init", str(clone), "--name", "reports")
+            bundle = {
+                "name": "reports",
+                "classpath": "gitdags.airflow.bundle.GitDagsBundle",
+                "kwargs": {"repo": "reports", "ref": "main", "export": True},
+            }
+            print(f"\n  airflow.cfg: dag_bundle_config_list = [{json.dumps(bundle)}]")
+            env = {"GITDAGS_HOME": str(home)}
+            with Instance(Path(place, "instance"), [bundle], env=env) as airflow:
+                airflow.start()
+                airflow.wait(lambda: airflow.api("dags/report", ok=False)[0] == 200, "it is parsed")
+                airflow.trigger("report", "first")
+                airflow.finish("report", "first")
+                log = airflow.task_logs("report", "first")
+            said = re.search(r"ran (/\S+) which counts \w+", log)
+            print(f"\n  the task's log: {said[0] if said else '?'}")
+            demo.verify(said is not None and apples in said[1], "the task ran its commit's file")
+            demo.run("drain")
+            demo.say("The branch is rewritten, and everything unreachable thrown away")
+            commit("oranges", "--amend")
+            git("reflog", "expire", "--expire=now", "--all")
+            git("gc", "-q", "--prune=now")
+            demo.run("runs", "--tries")
+            runs = demo.json("runs", "report")
+            demo.verify([r["commit"] for r in runs] == [apples], "the run is at its commit")
+            code = demo.run("show", "report", "--run", "first", "--code", lines=14)
+            demo.verify("counts apples" in code, "the run's code is its own")
+        finally:
+            demo.environ = outer
+
+
 def _end_of_handler(clone: Path) -> None:
     """Wait for what a hook has started, so that nothing looks for a clone that is gone."""
     with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):
@@ -246,6 +321,7 @@ STEPS: list[Callable[[Demo], None]] = [
     for_ci,
     as_folders,
     deployments,
+    a_run,
 ]
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 Clones of one repository: nothing kept; 5,000 commits kept after 100,000 times being asked to, a batch at a
 time as stamps arrive; the same and as many loose keep refs as there can be; for comparison a ref for each
-commit. Rounds are interleaved; figures are medians.
+commit. Rounds are interleaved.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import resource
 import statistics
 import subprocess
 import sys
@@ -37,21 +38,29 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--rounds", type=int, default=40)
     args = parser.parse_args(argv)
     taken: dict[str, dict[str, list[float]]] = {a: {s: [] for s in SIDES} for a in ASKED}
+    cpu: dict[str, dict[str, list[float]]] = {a: {s: [] for s in SIDES} for a in ASKED}
     with tempfile.TemporaryDirectory(prefix="gitdags-bench-") as name:
         folder = Path(name)
         keeping = _make(folder)
         for _ in range(args.rounds):
             for asked, words in ASKED.items():
                 for number, side in enumerate(SIDES):
-                    start = time.perf_counter()
+                    start, used = time.perf_counter(), _cpu()
                     _git(folder / str(number), *words)
                     taken[asked][side].append(1000 * (time.perf_counter() - start))
-    result = {a: {s: statistics.median(t) for s, t in sides.items()} for a, sides in taken.items()}
-    print("| ms, median | " + " | ".join(SIDES) + " |\n|---|" + "---|" * len(SIDES))
-    for asked, sides in result.items():
-        base = sides[SIDES[0]]
-        cells = [f"{ms:.2f} ({ms / base:.2f})" for ms in sides.values()]
-        print(f"| `git {asked}` | {' | '.join(cells)} |")
+                    cpu[asked][side].append(1000 * (_cpu() - used))
+    result = {
+        "wall": {
+            a: {s: statistics.median(t) for s, t in sides.items()} for a, sides in taken.items()
+        },
+        "cpu": {a: {s: statistics.mean(t) for s, t in sides.items()} for a, sides in cpu.items()},
+    }
+    for measure, what in (("wall", "ms, median (ratio)"), ("cpu", "CPU ms, mean (ratio)")):
+        print(f"| {what} | " + " | ".join(SIDES) + " |\n|---|" + "---|" * len(SIDES))
+        for asked, sides in result[measure].items():
+            base = sides[SIDES[0]]
+            cells = [f"{ms:.2f} ({ms / base:.2f})" for ms in sides.values()]
+            print(f"| `git {asked}` | {' | '.join(cells)} |")
     for what, ms in keeping.items():
         print(f"{what}: {ms:.2f} ms")
     if args.json is not None:
@@ -94,6 +103,12 @@ def _make(folder: Path) -> dict[str, float]:
         f"keeping {BATCH} new commits, median": statistics.median(first),
         f"keeping {BATCH} that are kept, median": statistics.median(again),
     }
+
+
+def _cpu() -> float:
+    """Seconds that commands which have ended used."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _git(place: Path, *words: str, input: bytes = b"") -> bytes:

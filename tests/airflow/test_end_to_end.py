@@ -6,9 +6,11 @@ FUSE. Between the two stands nothing but the bundle's keyword.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -21,13 +23,13 @@ import pytest
 
 from gitdags.catalog import Catalog
 from gitdags.config import Settings
-from scripts.airflow_instance import Instance
+from scripts.airflow_instance import Instance, free_port
 from tests.airflow.conftest import bundle_entry, can_mount, mount_at, spooled, unmount
 from tests.conftest import Repo
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
-RUN_1, RUN_2 = "run 1 ü+%", "run-2"
+RUN_1, RUN_2 = "run 1 ü+", "run-2"  # with a %, the routes of Airflow's own pages fail
 HELPER = 'NAME = "{}"\n'
 CODE = """
 import os
@@ -85,6 +87,8 @@ class World:
     airflow: Instance
     settings: Settings
     stories: dict[str, Story]
+    pages: str
+    """where gitdags' own are"""
     plugins: Any
     spool: list[dict[str, Any]]
 
@@ -121,13 +125,15 @@ def world(tmp_path_factory: pytest.TempPathFactory, airflow_database: Path) -> I
         "GITDAGS_AIRFLOW_NAME": "prod",
         "GITDAGS_IMAGE": "sha256:feed",
         "GITDAGS_RENDERED": "true",
-        "GITDAGS_WEB_URL": "http://127.0.0.1:8088",
+        "GITDAGS_WEB_URL": (pages := f"http://127.0.0.1:{free_port()}"),
     }
     mount_at(mnt, folder / "mnt.log", mounted=stories["mounted"].bare)
     try:
         with Instance(folder / "instance", bundles, env=env, template=airflow_database) as airflow:
             airflow.start()
-            yield World(airflow, settings, stories, *_tell(airflow, settings, home, stories))
+            told = _tell(airflow, settings, home, stories)
+            with _serving(airflow, pages):
+                yield World(airflow, settings, stories, pages, *told)
     finally:
         unmount(mnt)
 
@@ -203,6 +209,25 @@ def _tell(
             "run": run_1, "versions": versions, "source": source, "tries": tries,
         }  # fmt: skip
     return airflow.api("plugins"), spool
+
+
+@contextlib.contextmanager
+def _serving(airflow: Instance, url: str) -> Iterator[None]:
+    """gitdags' pages, which Airflow's may show in a frame."""
+    port = url.rpartition(":")[2]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "gitdags.cli.main", "-q", "serve", "--port", port],
+        env={**airflow.env, "GITDAGS_WEB_FRAMES": airflow.url}, cwd=airflow.folder,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    assert server.stdout is not None
+    try:
+        assert server.stdout.readline().startswith(url)
+        yield
+    finally:
+        server.terminate()
+        server.wait()
+        server.stdout.close()
 
 
 def _quoted(text: str) -> str:
@@ -328,11 +353,39 @@ def test_pages_of_airflow_lead_to_gitdags(world: World) -> None:
         "dag", "dag_run", "task_instance",
     ]  # fmt: skip
     assert plugin["external_views"][1]["href"] == (
-        "http://127.0.0.1:8088/find?airflow=prod&dag_id={DAG_ID}&run_id={RUN_ID}"
+        world.pages + "/find?airflow=prod&dag_id={DAG_ID}&run_id={RUN_ID}"
     )
     story = world.stories["mounted"]
     version = story.airflow["run"]["dag_versions"][-1]
-    assert version["bundle_url"] == f"http://127.0.0.1:8088/mounted?at={version['bundle_version']}"
+    assert version["bundle_url"] == f"{world.pages}/mounted?at={version['bundle_version']}"
+
+
+def test_the_tabs_on_airflows_pages_show_gitdags_pages(world: World) -> None:
+    """In a real browser: the tab called Git of a DAG, a run and a task instance."""
+    story = world.stories["mounted"]
+    from playwright.sync_api import expect, sync_playwright
+
+    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
+    if chromium is None:
+        pytest.skip("no chromium on this machine")
+    run = f"dags/{story.dag_id}/runs/{_quoted(RUN_1)}"
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.set_default_timeout(30_000)
+        expect.set_options(timeout=30_000)
+        for place, leads_to, shows in (
+            (f"dags/{story.dag_id}", f"/{story.name}/dags/{story.dag_id}", story.dag_id),
+            (run, f"/{story.name}/runs/{story.dag_id}/", story.C[1][:12]),
+            (f"{run}/tasks/extract", f"/{story.name}/runs/{story.dag_id}/", story.C[1][:12]),
+        ):
+            page.goto(f"{world.airflow.url}/{place}")
+            page.get_by_role("link", name="Git", exact=True).click()
+            frame = page.frame_locator("iframe[title='Git']")
+            expect(frame.locator("body")).to_contain_text(shows)
+            inner = page.frames[-1].url
+            assert inner.startswith(world.pages + leads_to), inner
+        browser.close()
 
 
 def test_scheduler_and_worker_say_the_same(story: Story, world: World) -> None:

@@ -229,6 +229,17 @@ class TestDeployments:
         catalog.receive(watched)
         assert keep.kept(repo.path) == {first, second}
 
+    def test_a_drain_takes_them_in_too(
+        self, catalog: Catalog, repo: Repo, watched: RegisteredRepository
+    ) -> None:
+        away = Repo(repo.path.with_name("away"))
+        away.commit({"a": "1"})
+        catalog.registry.add(str(away.path))
+        away.path.rename(repo.path.with_name("gone"))
+        repo.commit({"a": "2"})
+        assert catalog.drain().deployments == 1
+        assert len(catalog.deployments(watched)) == 1
+
     def test_under_every_name_the_repository_has(
         self, catalog: Catalog, repo: Repo, watched: RegisteredRepository
     ) -> None:
