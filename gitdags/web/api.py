@@ -153,6 +153,8 @@ def dags(request: Request, repo: Repo, at: At = "HEAD") -> Response:
         def make() -> bytes:
             told = wire.listing(v.catalog.dags(repository, resolved, parse=False))
             told["dags"] = [row for row in told["dags"] if v.sees_dag(repo, row["dag_id"])]
+            for error in told["errors"]:
+                error["dag_ids"] = [d for d in error["dag_ids"] if v.sees_dag(repo, d)]
             return as_json(told)
 
         who = v.who.name if v.site.access.per_dag else None

@@ -172,6 +172,7 @@ def _templates() -> Environment:
         auto_reload=False,
         finalize=_finalize,
     )
+    made.tests["seen"] = lambda dag_id, place: place.v.sees_dag(place.repo.name, dag_id)
     made.filters["day"] = lambda when: f"{when:%Y-%m-%d}"
     made.filters["minute"] = lambda when: f"{when:%Y-%m-%d %H:%M}"
     made.filters["moment"] = moment
