@@ -9,13 +9,14 @@ import difflib
 import itertools
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from gitdags import annotate, diff, git
 from gitdags.errors import GitdagsError, quoted, shown
 from gitdags.history import History
+from gitdags.listings import Listings
 from gitdags.model import (
     MODE_LINK,
     Commit,
@@ -100,13 +101,12 @@ class BrowseCatalog(ABC):
     ) -> DagDiff | None: ...
 
     @abstractmethod
-    def _both(
-        self,
-        repo: RegisteredRepository,
-        a: tuple[Commit, str],
-        b: tuple[Commit, str],
-        parse: bool,
-    ) -> tuple[Listing, Listing, list[str]]: ...
+    def listings(self, repo: RegisteredRepository) -> Listings: ...
+
+    @abstractmethod
+    def _moved(
+        self, repo: RegisteredRepository, a: Commit, b: Commit
+    ) -> Callable[[str], str | None]: ...
 
     # ── files ─────────────────────────────────────────────────────────────────────────────
 
@@ -173,13 +173,16 @@ class BrowseCatalog(ABC):
         """hash -> text, of many."""
         return self._store.documents(hashes)
 
-    def rows(self, indexed: Indexed, dag_id: str) -> list[ListedDag]:
+    def rows(
+        self, repo: RegisteredRepository, rev: str | Resolved, indexed: Indexed, dag_id: str
+    ) -> list[ListedDag]:
         """A DAG's rows at an indexed commit: one per file that defines it."""
         environment = indexed.environment
-        return [
+        found = [
             replace(row, environment=environment.id, engine=environment.engine)
             for row in self._store.rows_of(indexed.manifest, [dag_id])
         ]
+        return found or self.listings(repo).rows(self.commit(repo, rev), rev, dag_id)
 
     def compare_dag(
         self, repo: RegisteredRepository, old: str, new: str, dag_id: str
@@ -189,12 +192,12 @@ class BrowseCatalog(ABC):
         Raises NoSuchDag where both do, NotIndexed.
         """
         a, b = self.commit(repo, old), self.commit(repo, new)
-        left, right, notes = self._both(repo, (a, old), (b, new), False)
+        moved = self._moved(repo, a, b)
+        pair = self.listings(repo).pair((a, old), (b, new), moved, parse=False, only=[dag_id])
+        left, right = pair.of(dag_id)
         sides: list[ShownDocument | None] = []
-        known = self._store.environments()
         for commit, listing in ((a, left), (b, right)):
-            environment = known[listing.environment]
-            row = next(iter(self._store.dag_at(repo, commit.sha, environment, dag_id)), None)
+            row = next((r for r in listing.dags if r.dag_id == dag_id), None)
             if row is None:
                 sides.append(None)
             else:
@@ -211,7 +214,7 @@ class BrowseCatalog(ABC):
         if found is None:
             documents = [_empty_for(dag_id) if s is None else s.document for s in sides]
             found = diff.compare(*documents)
-        return DagComparison(sides[0], sides[1], found, tuple(notes))
+        return DagComparison(sides[0], sides[1], found, pair.notes)
 
     # ── history ───────────────────────────────────────────────────────────────────────────
 

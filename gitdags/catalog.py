@@ -31,6 +31,7 @@ from gitdags.comparison import Comparer
 from gitdags.errors import GitdagsError, quoted, shown
 from gitdags.git import display
 from gitdags.history import History, IndexReport, Progress
+from gitdags.listings import Listings, NotIndexed, Revision, typed
 from gitdags.model import (
     Blamed,
     Commit,
@@ -46,27 +47,16 @@ from gitdags.model import (
     RegisteredRepository,
     Resolved,
     ShownDocument,
-    StoredEnvironment,
 )
 from gitdags.registry import Registry
 from gitdags.run_catalog import RunCatalog
-from gitdags.serialize.pool import NoAirflow
 from gitdags.store import Store
 from gitdags.timeline import Timeline
 
 __all__ = ["Catalog", "NoSuchDag", "NoSuchFile", "NotIndexed", "UpdatedRecently"]
 
-Revision = str | Resolved
-"""What a person typed, or what it was found to mean: then it is not looked up again."""
-
 
 _ASK_AGAIN = 60.0  # seconds after which a remote is asked again for a commit that it did not have
-
-
-class NotIndexed(GitdagsError):
-    """A commit is not in the store, and it was asked not to parse."""
-
-    http_status = 404
 
 
 class UpdatedRecently(GitdagsError):
@@ -212,6 +202,10 @@ class Catalog(RunCatalog, BrowseCatalog):
             known = self._histories[repo] = (state, made)
         return known[1]
 
+    def listings(self, repo: RegisteredRepository) -> Listings:
+        """What commits of a repository hold, as the settings in force show it."""
+        return Listings(self._store, repo, self.history(repo))
+
     def index(
         self,
         repo: RegisteredRepository,
@@ -280,9 +274,7 @@ class Catalog(RunCatalog, BrowseCatalog):
         Raises NotIndexed where ``parse`` is False and the commit is not in the store.
         """
         commit = self.commit(repo, rev)
-        environment = self._environment(repo, commit, rev, parse)
-        listing = self._store.listing(repo, commit.sha, environment)
-        assert listing is not None
+        listing, environment = self.listings(repo).at(commit, rev, parse=parse)
         files = {e.file for e in listing.errors}
         known = self.timeline(repo).last_known(commit, environment, files)
         errors = tuple(
@@ -299,11 +291,14 @@ class Catalog(RunCatalog, BrowseCatalog):
         Raises NoSuchDag.
         """
         commit = self.commit(repo, rev)
-        environment = self._environment(repo, commit, rev, parse)
-        for row in self._store.dag_at(repo, commit.sha, environment, dag_id):
-            return ShownDocument(self.timeline(repo).json(row.dag_hash), row, commit.sha)
-        listing = self._store.listing(repo, commit.sha, environment)
-        assert listing is not None
+        if not parse:  # by far the most are asked for where they are; then one row is enough
+            for row in self.listings(repo).rows(commit, rev, dag_id):
+                return ShownDocument(self.timeline(repo).json(row.dag_hash), row, commit.sha)
+        listing, environment = self.listings(repo).at(commit, rev, parse=parse)
+        for row in listing.dags:
+            if row.dag_id == dag_id:
+                body = self.timeline(repo).json(row.dag_hash)
+                return ShownDocument(body, row, commit.sha)
         failing = {e.file for e in listing.errors}
         last = self.timeline(repo).last_good(commit, environment, dag_id)
         if last is not None:
@@ -320,9 +315,9 @@ class Catalog(RunCatalog, BrowseCatalog):
         close = difflib.get_close_matches(dag_id, names, 5)
         raise NoSuchDag(
             f"there is no DAG {quoted(dag_id)} at {commit.sha[:12]}",
-            hint=f"gitdags show {close[0]} --at {_typed(rev)}"
+            hint=f"gitdags show {close[0]} --at {typed(rev)}"
             if close
-            else f"gitdags ls --at {_typed(rev)}",
+            else f"gitdags ls --at {typed(rev)}",
             near=close,
         )
 
@@ -435,17 +430,21 @@ class Catalog(RunCatalog, BrowseCatalog):
         no such environment.
         """
         a, b = self.commit(repo, old), self.commit(repo, new)
-        left, right, notes = self._both(repo, (a, old), (b, new), parse)
-        if dag_id is not None and not any(
-            any(r.dag_id == dag_id for r in side.dags) or self._has(repo, side, dag_id)
-            for side in (left, right)
-        ):
+        pair = self.listings(repo).pair(
+            (a, old),
+            (b, new),
+            self._moved(repo, a, b),
+            parse=parse,
+            only=None if dag_id is None else [dag_id],
+        )
+        every = (pair.left, pair.right, *(pair.recorded or ()))
+        if dag_id is not None and not any(r.dag_id == dag_id for one in every for r in one.dags):
             raise NoSuchDag(
                 f"neither {a.sha[:12]} nor {b.sha[:12]} has a DAG {quoted(dag_id)}",
                 hint=f"gitdags diff {shown(old)} {shown(new)}",
             )
-        comparer = self._comparer(repo, left, a, b)
-        return comparer.compare(left, right, dag_id, notes)
+        comparer = self._comparer(repo, pair.left, a, b)
+        return comparer.compare(pair.left, pair.right, dag_id, pair.notes, pair.recorded)
 
     def compare_listed(
         self, repo: RegisteredRepository, left: Listing, right: Listing, dag_id: str
@@ -455,6 +454,11 @@ class Catalog(RunCatalog, BrowseCatalog):
         a, b = opened.commit(left.commit), opened.commit(right.commit)
         found = self._comparer(repo, left, a, b).compare(left, right, dag_id)
         return found.changed[0] if found.changed else None
+
+    def _moved(
+        self, repo: RegisteredRepository, a: Commit, b: Commit
+    ) -> Callable[[str], str | None]:
+        return functools.partial(self.timeline(repo).moved, a, b)
 
     def _comparer(
         self, repo: RegisteredRepository, left: Listing, a: Commit, b: Commit
@@ -466,8 +470,7 @@ class Catalog(RunCatalog, BrowseCatalog):
             found = timeline.last_good(a, environment, name)
             return None if found is None else found[1]
 
-        moved = functools.partial(timeline.moved, a, b)
-        return Comparer(timeline.json, self._store.code, moved, last_good)
+        return Comparer(timeline.json, self._store.code, self._moved(repo, a, b), last_good)
 
     def find_comparison(
         self, repo: RegisteredRepository, old: str, new: str, dag_id: str
@@ -502,102 +505,6 @@ class Catalog(RunCatalog, BrowseCatalog):
         """Every dag_id ever seen in a repository."""
         return self._store.dag_ids(repo)
 
-    # ── helpers ───────────────────────────────────────────────────────────────────────────
-
-    def _environment(
-        self, repo: RegisteredRepository, commit: Commit, rev: Revision, parse: bool
-    ) -> StoredEnvironment:
-        """What a commit is shown in: an exact engine first, then the newest; parsed if it must be.
-
-        Only environments that the settings in force ask for; where nothing can be parsed, any.
-        """
-        history = self.history(repo)
-        known = self._store.environments_of(repo, commit.sha)
-        fitting = [environment for environment in known if history.fits(environment)]
-        if fitting:
-            return fitting[0]
-        if not parse:
-            raise _not_indexed(rev)
-        try:
-            history.index([commit])
-        except NoAirflow:
-            if not known:
-                raise
-            return known[0]
-        return next(e for e in self._store.environments_of(repo, commit.sha) if history.fits(e))
-
-    def _has(self, repo: RegisteredRepository, listing: Listing, dag_id: str) -> bool:
-        environment = self._store.environments()[listing.environment]
-        return bool(self._store.dag_at(repo, listing.commit, environment, dag_id))
-
-    def _differing(
-        self,
-        repo: RegisteredRepository,
-        a: tuple[Commit, StoredEnvironment],
-        b: tuple[Commit, StoredEnvironment],
-    ) -> tuple[Listing, Listing]:
-        """Two listings without the DAGs that are the same in both."""
-        manifests = [
-            self._store.manifests(repo, [commit.sha], [environment.id])[commit.sha][1]
-            for commit, environment in (a, b)
-        ]
-        dag_ids = self._store.differing(*manifests)
-        errors = self._store.errors_of(manifests)
-        left, right = (
-            Listing(
-                repo.name,
-                commit.sha,
-                environment.id,
-                tuple(self._store.rows_of(manifest, dag_ids)),
-                tuple(errors[manifest]),
-            )
-            for (commit, environment), manifest in zip((a, b), manifests, strict=True)
-        )
-        return left, right
-
-    def _both(
-        self,
-        repo: RegisteredRepository,
-        a: tuple[Commit, str],
-        b: tuple[Commit, str],
-        parse: bool,
-    ) -> tuple[Listing, Listing, list[str]]:
-        """What two commits do not have alike, in environments that may be compared; what to note.
-
-        Of the DAGs only those that differ are in the listings, of failures all.
-        """
-        sides = (a, b)
-        history = self.history(repo)
-        for attempt in (False, True):
-            known = [
-                [e for e in self._store.environments_of(repo, commit.sha) if history.fits(e)]
-                for commit, _ in sides
-            ]
-            for left in known[0]:
-                for right in known[1]:
-                    if left.family == right.family:
-                        listings = self._differing(repo, (a[0], left), (b[0], right))
-                        notes = []
-                        if left.plugins != right.plugins:
-                            notes.append("the repository's plugins differ between the two")
-                        failing = [{e.file for e in each.errors} for each in listings]
-                        both = len(failing[0] & failing[1])
-                        if both:
-                            files = "1 file fails" if both == 1 else f"{both:,} files fail"
-                            notes.append(f"{files} at both commits and cannot be compared")
-                        return *listings, notes
-            if attempt or not parse:
-                break
-            history.index([a[0]])
-            history.index([b[0]])
-        missing = next((rev for (_, rev), e in zip(sides, known, strict=True) if not e), None)
-        if missing is not None:
-            raise _not_indexed(missing)
-        raise NotIndexed(
-            f"{shown(a[1])} and {shown(b[1])} were never parsed in the same environment",
-            hint=f"gitdags index {shown(a[1])} && gitdags index {shown(b[1])}",
-        )
-
 
 def _changed(file: str | None) -> tuple[int, int, int] | None:
     """What of a file is another when its content is."""
@@ -606,11 +513,3 @@ def _changed(file: str | None) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return info.st_ino, info.st_size, info.st_mtime_ns
-
-
-def _typed(rev: Revision) -> str:
-    return shown(rev.rev if isinstance(rev, Resolved) else rev)
-
-
-def _not_indexed(rev: Revision) -> NotIndexed:
-    return NotIndexed(f"{_typed(rev)} is not indexed yet", hint=f"gitdags index {_typed(rev)}")

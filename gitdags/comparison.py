@@ -26,9 +26,64 @@ class Comparer:
     last_good: Callable[[str], Sequence[ListedDag] | None]
 
     def compare(
-        self, old: Listing, new: Listing, dag_id: str | None, notes: Sequence[str] = ()
+        self,
+        old: Listing,
+        new: Listing,
+        dag_id: str | None,
+        notes: Sequence[str] = (),
+        recorded: tuple[Listing, Listing] | None = None,
     ) -> Comparison:
-        """The comparison, of one DAG or of all. A failing DAG is never removed."""
+        """The comparison, of one DAG or of all. A failing DAG is never removed.
+
+        ``recorded`` are the recorder's listings of the files that fail on one side: their DAGs are
+        compared by its documents, where both are its.
+        """
+        exact = self._compare(old, new, dag_id, notes)
+        if recorded is None:
+            return exact
+        return self._with_recorded(exact, old, new, *recorded, dag_id)
+
+    def _with_recorded(
+        self,
+        exact: Comparison,
+        old: Listing,
+        new: Listing,
+        old_recorded: Listing,
+        new_recorded: Listing,
+        dag_id: str | None,
+    ) -> Comparison:
+        """What the recorder knows of DAGs that Airflow reads on one side at most."""
+        alone = dataclasses.replace(self, last_good=lambda _: None)  # that is another engine's
+        found = alone._compare(old_recorded, new_recorded, dag_id, ())
+        before, after = by_id(old.dags), by_id(new.dags)
+        known = by_id(old_recorded.dags)
+        # What Airflow reads for the first time was there before, or is new; it was never broken.
+        first = {name for name in exact.fixed if self.last_good(name) is None}
+        added = {*exact.added, *first, *(n for n in found.added if n not in before)} - {
+            name for name in known if name in first or name in exact.added
+        }
+        removed = {*exact.removed, *(n for n in found.removed if n not in after)}
+        failed = {*exact.failed, *(n for n in found.failed if n not in before)} - removed
+        fixed = {n for n in exact.fixed if n not in first}
+        fixed |= {n for n in found.fixed if n not in after and n not in before}
+        told = {one.dag_id for one in exact.changed}
+        changed = [
+            one
+            for one in found.changed
+            if one.dag_id not in told and not (one.dag_id in before and one.dag_id in after)
+        ]
+        return dataclasses.replace(
+            exact,
+            added=tuple(sorted(added)),
+            removed=tuple(sorted(removed)),
+            failed=tuple(sorted(failed)),
+            fixed=tuple(sorted(fixed)),
+            changed=tuple(sorted((*exact.changed, *changed), key=lambda one: one.dag_id)),
+        )
+
+    def _compare(
+        self, old: Listing, new: Listing, dag_id: str | None, notes: Sequence[str]
+    ) -> Comparison:
         before, after = by_id(old.dags), by_id(new.dags)
         names = sorted(before.keys() | after.keys())
         failing_before = {e.file for e in old.errors}

@@ -105,7 +105,13 @@ def _airflow(settings: Settings) -> Diagnosis:
     try:
         found = probe(python, None)
     except GitdagsError as error:
-        return Diagnosis("fault", "airflow", error.message, error.hint)
+        state: Literal["warning", "fault"] = (
+            "warning" if settings["engine"] != "airflow" else "fault"
+        )
+        message = error.message + (
+            ": DAG files are recorded without it" if state == "warning" else ""
+        )
+        return Diagnosis(state, "airflow", message, error.hint)
     return Diagnosis(
         "ok", "airflow", f"{found.airflow} in {python}, {len(found.providers)} providers"
     )

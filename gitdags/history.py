@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import shutil
 import time
@@ -20,14 +21,27 @@ from gitdags.model import Commit, ParseFailure, RegisteredRepository, StoredEnvi
 from gitdags.serialize import document
 from gitdags.serialize.discovery import DagFile, Discovery, Layout
 from gitdags.serialize.environment import (
+    RECORDER,
     Environment,
     default_python,
     env_hash,
     probe,
     read_env_file,
 )
-from gitdags.serialize.pool import WORKER, Limits, Outcome, Pool, Request, Surroundings
-from gitdags.store import Snapshot, Store
+from gitdags.serialize.era import Eras
+from gitdags.serialize.pool import (
+    WORKER,
+    Limits,
+    NoAirflow,
+    Outcome,
+    Pool,
+    Request,
+    Surroundings,
+)
+from gitdags.store import FoundDag, Snapshot, Store
+
+_NEAR = 500
+"""How far back the nearest indexed commit is looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +54,8 @@ class IndexReport:
     documents_new: int = 0
     errors: int = 0
     seconds: float = 0.0
+    recorded: int = 0
+    """files that the recorder parsed beside Airflow"""
     skipped: tuple[tuple[str, str], ...] = ()
     """(commit, reason) of those whose trees cannot be read"""
 
@@ -60,11 +76,15 @@ class ParsedFile:
 
     file: str
     documents: tuple[document.Document, ...]
-    airflow: tuple[str, ...]
-    """Airflow's own JSON, one per document"""
+    airflow: tuple[str | None, ...]
+    """Airflow's own JSON, one per document; None where Airflow did not parse"""
     errors: tuple[ParseFailure, ...]
     code: tuple[tuple[str, str], ...]
     """(path, blob id) of the repository files the parse read"""
+    guesses: tuple[str, ...] = ()
+    """what the recorder could not know"""
+    placeholders: tuple[str, ...] = ()
+    """variables, connections and the like that the file asked for in vain"""
 
 
 class History:
@@ -76,7 +96,8 @@ class History:
         self.repo, self.registered, self.store, self.settings = repo, registered, store, settings
         self.python: str = settings["python"] or default_python()
         self._variables = read_env_file(Path(registered.env_file)) if registered.env_file else {}
-        self._base: Environment | None = None
+        self._bases: dict[str, Environment] = {}
+        self._eras = Eras(repo)
         self.heard: Callable[[int, int], None] | None = None
         """told (files parsed, files to parse) of the commit in work"""
         self._cache = settings.home / "cache" / "environments.json"
@@ -108,28 +129,48 @@ class History:
         """
         if (environment.layout, environment.env_file) != (self.layout, env_hash(self._variables)):
             return False
+        if self.settings["engine"] not in ("auto", environment.engine):
+            return False
         if self.settings.origin("python")[1] != "flag":
             return True
-        wanted = probe(self.python, self._cache)
+        wanted = probe(self.python, self._cache, environment.engine)
         return (environment.airflow, environment.python) == (wanted.airflow, wanted.python)
 
-    def environment(self, commit: Commit) -> Environment:
-        """What this commit would be parsed in now. Raises NoAirflow."""
-        if self._base is None:
-            found = probe(self.python, self._cache)
-            self._base = dataclasses.replace(
+    @cached_property
+    def engines(self) -> tuple[str, ...]:
+        """What parses: the engine asked for; of ``auto``, Airflow where there is one, the recorder.
+
+        The first of them parses every commit. The recorder after Airflow parses those that Airflow
+        leaves files of unread, and their neighbours. Raises NoAirflow.
+        """
+        wanted = self.settings["engine"]
+        if wanted != "auto":
+            return (wanted,)
+        try:
+            probe(self.python, self._cache)
+        except NoAirflow:
+            return (RECORDER,)
+        return ("airflow", RECORDER)
+
+    def environment(self, commit: Commit, engine: str | None = None) -> Environment:
+        """What this commit would be parsed in now, by the first engine or another. Raises NoAirflow."""
+        engine = engine or self.engines[0]
+        if engine not in self._bases:
+            found = probe(self.python, self._cache, engine)
+            self._bases[engine] = dataclasses.replace(
                 found, env_file=env_hash(self._variables), layout=self.layout
             )
-        if not self.settings["plugins"]:
-            return self._base
+        base = self._bases[engine]
+        if not self.settings["plugins"] or engine == RECORDER:
+            return base
         plugins = self.repo.follow(commit.tree, self.settings["plugins_folder"].encode())
         oid = plugins[1].oid if plugins is not None and plugins[1].is_tree else None
-        return dataclasses.replace(self._base, plugins=oid)
+        return dataclasses.replace(base, plugins=oid)
 
-    def missing(self, commits: Sequence[Commit]) -> list[Commit]:
+    def missing(self, commits: Sequence[Commit], engine: str | None = None) -> list[Commit]:
         """The commits, in the order given, that the store lacks in their environment."""
         indexed = self.store.indexed(self.registered)
-        return [c for c in commits if self.environment(c).id not in indexed.get(c.sha, ())]
+        return [c for c in commits if self.environment(c, engine).id not in indexed.get(c.sha, ())]
 
     def index(
         self, commits: Sequence[Commit], progress: Callable[[Progress], None] | None = None
@@ -142,14 +183,48 @@ class History:
         """
         began = time.monotonic()
         report = IndexReport(commits=len(commits))
-        todo = self.missing(commits)
-        if todo:
-            for number, part in enumerate(self._run(todo)):
+        for number, engine in enumerate(self.engines):
+            wanted = commits if number == 0 else self._neighbourhood(commits)
+            todo = self.missing(wanted, engine)
+            for done, part in enumerate(self._run(todo, engine) if todo else ()):
+                if number > 0:
+                    part = IndexReport(recorded=part.parsed, documents_new=part.documents_new)
                 report = _sum(report, part)
                 if progress is not None:
-                    place = Progress(number + 1, len(todo), report.parsed, todo[number].sha)
-                    progress(place)
+                    progress(Progress(done + 1, len(todo), report.parsed, todo[done].sha))
         return dataclasses.replace(report, seconds=round(time.monotonic() - began, 3))
+
+    def record(self, commits: Sequence[Commit]) -> bool:
+        """Have the recorder parse what it has not yet of these commits; False where it may not."""
+        if RECORDER not in self.engines:
+            return False
+        todo = self.missing(commits, RECORDER)
+        for _ in self._run(todo, RECORDER) if todo else ():
+            pass
+        return True
+
+    def _neighbourhood(self, commits: Sequence[Commit]) -> list[Commit]:
+        """The commits at which Airflow could not read a file, and those beside them in history.
+
+        Whether a commit changed a DAG is asked of its parent. Where Airflow reads the file on one
+        side only, the recorder's documents of both are needed; anywhere else none of them is.
+        """
+        if not commits:
+            return []
+        indexed = self.store.indexed(self.registered)
+        family = self.environment(commits[0]).family
+        mine = {e.id for e in self.store.environments().values() if e.family == family}
+        failing = self.store.failing(self.registered, mine)
+        known = {sha for sha, environments in indexed.items() if mine.intersection(environments)}
+        found: dict[str, Commit] = {}
+        for commit in commits:
+            above = itertools.islice(self.repo.first_parents(commit.sha), 1, _NEAR)
+            parent = next((c for c in above if c.sha in known), None)
+            if commit.sha in failing or (parent is not None and parent.sha in failing):
+                found[commit.sha] = commit
+                if parent is not None:
+                    found[parent.sha] = parent
+        return list(found.values())
 
     def parse(
         self, commit: Commit, *, hash_seed: str = "0", only: Collection[str] | None = None
@@ -167,30 +242,32 @@ class History:
             environment = self.environment(commit)
             there = self._discovery(environment).find(commit.tree).files
             mine = [file for file in there if only is None or display(file.path) in only]
-            found.append((commit, environment, mine))
-        most = max((len(files) for _, _, files in found), default=0)
+            found.append((commit, environment, mine, self._era(environment, commit, there)))
+        most = max((len(files) for _, _, files, _ in found), default=0)
         if not most:
             return
-        with self._checkout() as checkout, self._pool(hash_seed, most) as pool:
-            for commit, environment, files in found:
-                for parsed in self._parse(pool, checkout, commit, environment, files):
+        engine = self.engines[0]
+        with self._checkout() as checkout, self._pool(engine, hash_seed, most) as pool:
+            for commit, environment, files, era in found:
+                for parsed in self._parse(pool, checkout, commit, environment, files, era):
                     yield commit, parsed
 
     # ── one run ───────────────────────────────────────────────────────────────────────────
 
-    def _run(self, todo: Sequence[Commit]) -> Iterator[IndexReport]:
+    def _run(self, todo: Sequence[Commit], engine: str) -> Iterator[IndexReport]:
         """Index each commit; one report a commit."""
+        # Which files are looked at is the first engine's to say: the others are held against it.
         discovery = self._discovery(self.environment(todo[0]))
         with ExitStack() as stack:
             tools: tuple[Pool, Checkout] | None = None
             for commit in todo:
                 try:
-                    environment = self.environment(commit)
+                    environment = self.environment(commit, engine)
                     if self.store.share(self.registered, commit.sha, commit.tree, environment):
                         yield IndexReport(reused=len(discovery.find(commit.tree).files))
                         continue
                     if tools is None:
-                        pool = stack.enter_context(self._pool("0", 0))
+                        pool = stack.enter_context(self._pool(engine, "0", 0))
                         tools = pool, stack.enter_context(self._checkout())
                     yield self._index_one(*tools, commit, environment, discovery)
                 except (git.TreeTooLarge, git.CorruptObject, git.MissingObject) as error:
@@ -216,9 +293,9 @@ class History:
     ) -> IndexReport:
         began = time.monotonic()
         found = discovery.find(commit.tree)
-        results = sorted(
-            self._parse(pool, checkout, commit, environment, found.files), key=lambda r: r.file
-        )
+        era = self._era(environment, commit, found.files)
+        parsed = self._parse(pool, checkout, commit, environment, found.files, era)
+        results = sorted(parsed, key=lambda r: r.file)
         errors = [error for result in results for error in result.errors]
         errors += [
             ParseFailure(
@@ -236,8 +313,9 @@ class History:
             key = document.digest(text)
             for doc, own in zip(result.documents, result.airflow, strict=True):
                 codes[key] = text.decode()
-                dags.append((doc, result.file, key))
-                airflow[doc.dag_hash] = own
+                dags.append(FoundDag(doc, result.file, key, result.guesses, result.placeholders))
+                if own is not None:
+                    airflow[doc.dag_hash] = own
         snapshot = Snapshot(
             commit.sha,
             commit.tree,
@@ -259,6 +337,7 @@ class History:
         commit: Commit,
         environment: Environment,
         files: Sequence[DagFile],
+        era: str,
     ) -> Iterator[ParsedFile]:
         """Parse files of a commit, in any order, from a checkout that none of them has changed.
 
@@ -279,7 +358,7 @@ class History:
         checkout.move(commit.tree)
         checkout.seal()
         outcomes = []
-        for outcome in pool.run([_request(checkout, file) for file in good]):
+        for outcome in pool.run([_request(checkout, file, era) for file in good]):
             outcomes.append(outcome)
             if self.heard is not None:
                 self.heard(len(outcomes), len(good))
@@ -289,7 +368,7 @@ class History:
                 if not checkout.intact():
                     checkout.reset(commit.tree)
                     checkout.seal()
-                outcomes += pool.run([_request(checkout, file)])
+                outcomes += pool.run([_request(checkout, file, era)])
             checkout.reset(commit.tree)
         for outcome in outcomes:
             yield self._read(outcome, pool, commit, environment)
@@ -306,7 +385,9 @@ class History:
             *((path, "<python>") for path in environment.site),
         ]
         documents = []
-        own = []
+        own: list[str | None] = []
+        guesses: dict[str, None] = {}
+        placeholders: dict[str, None] = {}
         errors = [
             ParseFailure(
                 display(file),
@@ -319,7 +400,12 @@ class History:
         for described in outcome.dags:
             try:
                 made = document.make(described["document"], replace)
-                text = document.plain_json(described["airflow"], replace)
+                airflow = described["airflow"]
+                text = None if airflow is None else document.plain_json(airflow, replace)
+                for name in described["guesses"]:
+                    guesses[document.clean(name, replace)] = None
+                for name in described["placeholders"]:
+                    placeholders[document.clean(name, replace)] = None
             except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
                 # No description of the worker's: a DAG file can write its own result.
                 message = f"its description is no DAG's: {type(error).__name__}: {error}"
@@ -333,6 +419,8 @@ class History:
             tuple(own),
             tuple(errors),
             tuple(self._code(commit, file, outcome.opened)),
+            tuple(guesses),
+            tuple(placeholders),
         )
 
     def _code(self, commit: Commit, file: bytes, opened: Sequence[str]) -> list[tuple[str, str]]:
@@ -362,7 +450,13 @@ class History:
         layout = Layout(self.dags_folder, syntax, self.settings["safe_mode"], environment.era)
         return Discovery(self.repo, layout)
 
-    def _pool(self, hash_seed: str, files: int) -> Pool:
+    def _era(self, environment: Environment, commit: Commit, files: Sequence[DagFile]) -> str:
+        """The version of Airflow that a commit is for, where it is a stand-in that parses."""
+        if environment.exact:
+            return ""
+        return self._eras.of(commit.tree, [file.blob for file in files])
+
+    def _pool(self, engine: str, hash_seed: str, files: int) -> Pool:
         """A pool of as many jobs as settings say, and no more than ``files`` (0: any number)."""
         jobs = self.settings["jobs"] or os.cpu_count() or 1
         surroundings = Surroundings(
@@ -372,6 +466,7 @@ class History:
             self.settings["plugins"],
             self._variables,
             hash_seed,
+            engine,
         )
         limits = Limits(
             self.settings["parse_timeout"],
@@ -382,8 +477,8 @@ class History:
         return Pool(surroundings, limits, min(jobs, files) if files else jobs)
 
 
-def _request(checkout: Checkout, file: DagFile) -> Request:
-    return Request(checkout.folder, file.path, file.imports[:200])
+def _request(checkout: Checkout, file: DagFile, era: str) -> Request:
+    return Request(checkout.folder, file.path, file.imports[:200], era)
 
 
 def _sum(a: IndexReport, b: IndexReport) -> IndexReport:
@@ -393,6 +488,7 @@ def _sum(a: IndexReport, b: IndexReport) -> IndexReport:
         reused=a.reused + b.reused,
         documents_new=a.documents_new + b.documents_new,
         errors=a.errors + b.errors,
+        recorded=a.recorded + b.recorded,
         skipped=a.skipped + b.skipped,
     )
 

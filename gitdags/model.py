@@ -208,7 +208,12 @@ class StoredEnvironment:
     created_at: datetime
 
     def __str__(self) -> str:
-        return f"{self.engine} {self.airflow}, Python {self.python}"
+        return f"{self.engine} {self.airflow}".strip() + f", Python {self.python}"
+
+    @property
+    def exact(self) -> bool:
+        """Whether real Airflow parsed, rather than the recorder."""
+        return self.engine == "airflow"
 
 
 ChangeWord = Literal["added", "removed", "failed", "fixed", "structure", "code", "moved"]
@@ -225,6 +230,8 @@ class Version:
     """None where the DAG is gone; the last good one where it fails"""
     code_hash: str | None
     file: str
+    engine: str = "airflow"
+    """what parsed the documents that were compared"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +245,8 @@ class Log:
     """commits indexed, but only in another environment"""
     baseline: str | None
     """the oldest indexed commit, where history goes on before it"""
+    incomparable: int = 0
+    """DAGs that came to be parsed by another engine, and by no common one on both sides"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -437,6 +446,8 @@ class CheckReport:
     files: int
     findings: tuple[Finding, ...]
     comparison: Comparison | None = None
+    engine: str = "airflow"
+    """what parsed; only of Airflow does a pass mean that the files import"""
 
 
 @dataclass(frozen=True, slots=True)

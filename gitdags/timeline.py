@@ -1,6 +1,7 @@
 """What the store knows of one repository along its history: ancestors, versions, blame.
 
 Everything stays within one family of environments: what two parsers make of one file is no change.
+Where Airflow cannot read a file, the recorder's family tells on, by documents of its own on both sides.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import dataclasses
 import functools
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gitdags import versions
@@ -36,12 +37,46 @@ class _Walked:
     """What a walk through history came to, oldest first."""
 
     candidates: list[versions.Candidate] = field(default_factory=list)
-    rows: list[tuple[Commit, Sequence[ListedDag]]] = field(default_factory=list)
+    rows: list[tuple[Commit, dict[str, ListedDag]]] = field(default_factory=list)
+    """(commit, engine -> the DAG's row), where one DAG was asked for"""
     failing: set[str] = field(default_factory=set)
+    """commits at which that DAG fails"""
+    unread: set[str] = field(default_factory=set)
+    """commits at which some file fails"""
+    states: dict[str, versions.State | None] = field(default_factory=dict)
+    """what is known up to each commit; None before the first that is indexed"""
+    snapshots: list[tuple[Commit, str]] = field(default_factory=list)
+    """(commit, manifest hash) of those that are indexed"""
     unindexed: int = 0
-    elsewhere: int = 0
+    elsewhere: set[str] = field(default_factory=set)
     baseline: str | None = None
     seen: bool = False
+    incomparable: int = 0
+
+    def good(self, sha: str) -> Collection[str]:
+        """The DAGs of a commit, or of the nearest indexed one before it, that do not fail there."""
+        state = self.states.get(sha)
+        return () if state is None else state.rows.keys() - state.failed
+
+    def good_before(self, commit: Commit) -> Collection[str]:
+        """The same of what is before a commit."""
+        return self.good(commit.parents[0]) if commit.parents else ()
+
+    def failed_before(self, commit: Commit) -> Collection[str]:
+        """The DAGs that failed before a commit and had not always."""
+        state = self.states.get(commit.parents[0]) if commit.parents else None
+        return () if state is None else state.failed
+
+
+def _merged(
+    commits: Sequence[Commit], exact: _Walked, recorded: _Walked
+) -> list[tuple[Commit, dict[str, ListedDag]]]:
+    """The rows of both walks, oldest commit first, Airflow's before the recorder's."""
+    found: dict[str, dict[str, ListedDag]] = {}
+    for walked in (exact, recorded):
+        for commit, rows in walked.rows:
+            found.setdefault(commit.sha, {}).update(rows)
+    return [(commit, found[commit.sha]) for commit in reversed(commits) if commit.sha in found]
 
 
 class Timeline:
@@ -61,7 +96,7 @@ class Timeline:
     def log(self, start: str, dag_id: str | None, limit: int | None, full: bool) -> Log | None:
         """Versions of at most ``limit`` commits, newest first; None for a DAG never seen there."""
         commits = list(self._repo.log(start, full=full))
-        walked = self._walk(commits, dag_id)
+        walked = self._walk_engines(commits, dag_id)
         if dag_id is not None and not walked.seen:
             return None
         # Newest commit first, and the DAGs of one commit by name.
@@ -75,8 +110,9 @@ class Timeline:
         return Log(
             tuple(versions.settle(found, self._documents, self._store.codes)),
             walked.unindexed,
-            walked.elsewhere,
+            len(walked.elsewhere),
             walked.baseline,
+            walked.incomparable,
         )
 
     def window(self, start: str, limit: int) -> tuple[list[CommitChanges], str | None]:
@@ -86,45 +122,25 @@ class Timeline:
         the few before it.
         """
         commits = list(itertools.islice(self._repo.first_parents(start), limit + 1 + _MARGIN))
+        walked = self._walk_engines(commits, None, self._touched(commits))
         shown = commits[:limit]
         asked = {commit.sha for commit in shown}
-        snapshots = self.snapshots(commits)
-        candidates: list[versions.Candidate] = []
-        for newer, older in itertools.pairwise(snapshots):
-            if newer[0].sha in asked and newer[1] != older[1]:
-                candidates += self._between(newer, older)
-        if snapshots and not snapshots[-1][0].parents and snapshots[-1][0].sha in asked:
-            candidates += self._between(snapshots[-1], None)
-        settled = versions.settle(candidates, self._documents, self._store.codes)
+        settled = versions.settle(
+            [c for c in walked.candidates if c.version.commit.sha in asked],
+            self._documents,
+            self._store.codes,
+        )
         changes: dict[str, list[Version]] = {}
         for one in settled:
             changes.setdefault(one.commit.sha, []).append(one)
-        indexed = {commit.sha for commit, _ in snapshots}
+        indexed = {commit.sha for commit, _ in walked.snapshots}
         found = [CommitChanges(c, c.sha in indexed, tuple(changes.get(c.sha, ()))) for c in shown]
         return found, commits[limit].sha if len(commits) > limit else None
-
-    def _between(
-        self, newer: tuple[Commit, str], older: tuple[Commit, str] | None
-    ) -> list[versions.Candidate]:
-        """What a snapshot's commit changed since an older one; only rows that differ are read."""
-        errors = self._store.errors_of({newer[1]} if older is None else {newer[1], older[1]})
-        failing = frozenset(error.file for error in errors[newer[1]])
-        if older is None:
-            now = by_id(self._store.dags_of([newer[1]])[newer[1]])
-            return versions.step(versions.State(), newer[0], versions.Content(now, failing))[1]
-        dag_ids = self._store.differing(newer[1], older[1])
-        now = by_id(self._store.rows_of(newer[1], dag_ids))
-        was = by_id(self._store.rows_of(older[1], dag_ids))
-        failed_then = {error.file for error in errors[older[1]]}
-        mended = {d for d in now.keys() - was.keys() if now[d][0].file in failed_then}
-        state = versions.State(was | {d: now[d] for d in mended}, frozenset(mended))
-        moved = functools.partial(self.moved, older[0], newer[0])
-        return versions.step(state, newer[0], versions.Content(now, failing), moved)[1]
 
     def snapshots(self, commits: Sequence[Commit]) -> list[tuple[Commit, str]]:
         """(commit, manifest hash) of those that are indexed, in the order given, within one family."""
         known = self._store.indexed_of(self._registered, [commit.sha for commit in commits])
-        environments = self._of_family(self._family(commits, known))
+        environments = self._of_family(self._families(commits, known)[0])
         found = self._store.manifests(
             self._registered, [commit.sha for commit in commits], environments
         )
@@ -132,69 +148,170 @@ class Timeline:
 
     def blame(self, start: str, dag_id: str) -> list[Blamed]:
         """Who brought each task and edge of a DAG that was seen along first parents."""
-        walked = self._walk(list(self._repo.first_parents(start)), dag_id)
-        documents: list[tuple[Commit, Json]] = []
+        walked = self._walk_engines(list(self._repo.first_parents(start)), dag_id)
+        documents: list[tuple[Commit, dict[str, Json]]] = []
         for commit, rows in walked.rows:
             if rows:
-                documents.append((commit, self.json(rows[0].dag_hash)))
+                found = {engine: self.json(row.dag_hash) for engine, row in rows.items()}
+                documents.append((commit, found))
             elif commit.sha not in walked.failing:
                 documents.clear()  # removed here: what came back later is new
         return list(versions.blame(documents, boundary=walked.baseline is not None))
 
-    def _walk(self, commits: Sequence[Commit], dag_id: str | None) -> _Walked:
-        """Replay commits, given newest first, each against its nearest indexed first parent."""
+    def _touched(self, commits: Sequence[Commit]) -> frozenset[str] | None:
+        """The DAGs that not all of these commits have alike, in any environment; None for all of them."""
+        if not commits or not commits[-1].parents:
+            return None  # at the root all are new
+        manifests: dict[str, list[str]] = {}
+        everything = self._store.snapshots(self._registered)
+        for commit in commits:
+            for environment, manifest in everything.get(commit.sha, ()):
+                manifests.setdefault(environment, []).append(manifest)
+        found: set[str] = set()
+        for each in manifests.values():
+            for newer, older in itertools.pairwise(each):
+                found |= self._store.differing(newer, older)
+        if len(manifests) > 1:  # of one family, perhaps: then their DAGs are compared too
+            for newer, older in itertools.combinations([each[0] for each in manifests.values()], 2):
+                found |= self._store.differing(newer, older)
+        return frozenset(found)
+
+    def _walk_engines(
+        self,
+        commits: Sequence[Commit],
+        dag_id: str | None,
+        only: Collection[str] | None = None,
+    ) -> _Walked:
+        """Replay commits by Airflow's documents, and by the recorder's where Airflow lacks a side."""
         everything = self._store.snapshots(self._registered)
         indexed = {sha: [e for e, _ in found] for sha, found in everything.items()}
-        rank = {e: i for i, e in enumerate(self._of_family(self._family(commits, indexed)))}
+        family, recorded_family = self._families(commits, indexed)
+        exact = self._walk(commits, dag_id, family, indexed, only)
+        if recorded_family is None:
+            return exact
+        recorded = self._walk(commits, dag_id, recorded_family, indexed, only)
+        if not recorded.snapshots:
+            return exact
+        words: dict[tuple[str, str], list[versions.Candidate | None]] = {}
+        for number, walked in enumerate((exact, recorded)):
+            for candidate in walked.candidates:
+                version = candidate.version
+                words.setdefault((version.commit.sha, version.dag_id), [None, None])[number] = (
+                    candidate
+                )
+        candidates = []
+        incomparable = 0
+        for (_, name), (ours, theirs) in words.items():
+            commit = (ours or theirs).version.commit  # type: ignore[union-attr]  # one is there
+            sides = versions.Sides(
+                name in exact.good_before(commit),
+                name in exact.good(commit.sha),
+                name in exact.failed_before(commit),
+                name in recorded.good_before(commit),
+            )
+            found = versions.reconcile(ours, theirs, sides)
+            if ours is not None and ours.version.change == "added" and ours is found:
+                # Was it there before, in a file that Airflow could not read?
+                parent = commit.parents[0] if commit.parents else ""
+                if parent in exact.unread and recorded.states.get(parent) is None:
+                    incomparable += 1
+                    continue
+            if found is not None:
+                candidates.append(found)
+        both = {commit.sha: i for i, commit in enumerate(commits)}
+        snapshots = {c.sha: (c, m) for c, m in (*recorded.snapshots, *exact.snapshots)}
+        oldest = max(
+            (walked for walked in (exact, recorded) if walked.snapshots),
+            key=lambda walked: both[walked.snapshots[0][0].sha],
+        )
+        return _Walked(
+            candidates=candidates,
+            rows=_merged(commits, exact, recorded),
+            failing=exact.failing | recorded.failing,
+            snapshots=sorted(snapshots.values(), key=lambda one: -both[one[0].sha]),
+            unindexed=exact.unindexed,
+            elsewhere=exact.elsewhere - {commit.sha for commit, _ in recorded.snapshots},
+            baseline=oldest.baseline,
+            seen=exact.seen or recorded.seen,
+            incomparable=incomparable,
+        )
+
+    def _walk(
+        self,
+        commits: Sequence[Commit],
+        dag_id: str | None,
+        family: str | None,
+        indexed: Mapping[str, Sequence[str]],
+        only: Collection[str] | None = None,
+    ) -> _Walked:
+        """Replay commits, given newest first, each against its nearest indexed first parent.
+
+        ``only``: of the DAGs no more than these.
+        """
+        environments = self._of_family(family)
+        engine = self._store.environments()[environments[0]].engine if environments else ""
+        rank = {environment: i for i, environment in enumerate(environments)}
+        everything = self._store.snapshots(self._registered)
         manifests = {
             commit.sha: min(best, key=lambda pair: rank[pair[0]])
             for commit in commits
-            if (best := [p for p in everything.get(commit.sha, ()) if p[0] in rank])
+            if (best := [pair for pair in everything.get(commit.sha, ()) if pair[0] in rank])
         }
-        contents = self._contents({manifest for _, manifest in manifests.values()}, dag_id)
+        held = {manifest for _, manifest in manifests.values()}
+        contents = self._contents(held, dag_id, only)
         walked = _Walked()
-        states: dict[str, tuple[versions.State, Commit] | None] = {}
+        places: dict[str, Commit] = {}
         pending, begun = 0, False  # commits without a snapshot since the last that has one
         for commit in reversed(commits):
             parent = commit.parents[0] if commit.parents else None
-            before = (versions.State(), commit) if parent is None else states.get(parent)
+            before = versions.State() if parent is None else walked.states.get(parent)
+            place = commit if parent is None else places.get(parent, commit)
             if commit.sha not in manifests:
-                states[commit.sha] = None if parent is None else before
+                walked.states[commit.sha] = None if parent is None else before
+                places[commit.sha] = place
                 if commit.sha in indexed:
-                    walked.elsewhere += 1
+                    walked.elsewhere.add(commit.sha)
                 else:
                     pending += 1
                 continue
             walked.unindexed += pending if begun else 0
             pending, begun = 0, True
-            manifest = manifests[commit.sha][1]
-            if before is not None and parent is not None:
-                compared = manifests.get(before[1].sha)
-                if compared is not None and compared[1] == manifest:
-                    states[commit.sha] = (before[0], commit)
-                    continue  # as most commits: nothing differs
-            content = contents[manifest]
-            state, changes = versions.step(
-                None if before is None else before[0],
-                commit,
-                content,
-                functools.partial(self.moved, commit if before is None else before[1], commit),
-            )
-            states[commit.sha] = (state, commit)
+            walked.snapshots.append((commit, manifests[commit.sha][1]))
+            content = contents[manifests[commit.sha][1]]
+            compared = None if parent is None else manifests.get(place.sha)
+            changes: list[versions.Candidate] = []
+            if (
+                before is not None
+                and compared is not None
+                and compared[1] == manifests[commit.sha][1]
+            ):
+                state = before  # as at most commits: nothing differs
+            else:
+                state, changes = versions.step(
+                    before, commit, content, functools.partial(self.moved, place, commit)
+                )
+            walked.states[commit.sha], places[commit.sha] = state, commit
+            if content.failing:
+                walked.unread.add(commit.sha)
             if before is None and walked.baseline is None:
                 walked.baseline = commit.sha
-            walked.candidates += changes
+            walked.candidates += changes if engine == "airflow" else map(versions.recorded, changes)
             if dag_id is not None:
                 rows = content.dags.get(dag_id, ())
                 walked.seen = walked.seen or bool(rows)
-                walked.rows.append((commit, rows))
+                walked.rows.append((commit, {engine: rows[0]} if rows else {}))
                 if dag_id in state.failed:
                     walked.failing.add(commit.sha)
         walked.unindexed += pending
         return walked
 
-    def _contents(self, manifests: set[str], dag_id: str | None) -> dict[str, versions.Content]:
-        dags = self._store.dags_of(manifests, dag_id)
+    def _contents(
+        self, manifests: set[str], dag_id: str | None, only: Collection[str] | None = None
+    ) -> dict[str, versions.Content]:
+        if only is None:
+            dags = self._store.dags_of(manifests, dag_id)
+        else:
+            dags = {manifest: self._store.rows_of(manifest, only) for manifest in manifests}
         errors = self._store.errors_of(manifests)
         return {
             manifest: versions.Content(
@@ -203,28 +320,36 @@ class Timeline:
             for manifest in manifests
         }
 
-    def _family(self, commits: Sequence[Commit], indexed: dict[str, list[str]]) -> str | None:
-        """The family to walk in: the one that the newest commit is shown in, as `ls` shows it.
+    def _families(
+        self, commits: Sequence[Commit], indexed: dict[str, list[str]]
+    ) -> tuple[str | None, str | None]:
+        """The family to walk in, and the recorder's to go to where that one is Airflow's.
 
-        Where that commit is not indexed, the one that shows most of them; always an exact engine
-        before others, and one the settings in force ask for before others.
+        The first is the one that the newest commit is shown in, as `ls` shows it. Where that commit is
+        not indexed, the one that shows most of them; always an exact engine before others, and one
+        the settings in force ask for before others.
         """
         stored = self._store.environments()
         if not commits:
-            return None
-        for environment in indexed.get(commits[0].sha, ()):
-            if self._fits(stored[environment]):
-                return stored[environment].family
+            return None, None
         counts: dict[str, int] = {}
         for commit in commits:
             for family in {stored[e].family for e in indexed.get(commit.sha, ())}:
                 counts[family] = counts.get(family, 0) + 1
         ranks = {
-            e.family: (self._fits(e), e.engine == "airflow", counts[e.family], e.created_at)
+            e.family: (self._fits(e), e.exact, counts[e.family], e.created_at)
             for e in reversed(stored.values())
             if e.family in counts
         }
-        return max(ranks, key=lambda family: ranks[family]) if ranks else None
+        first = max(ranks, key=lambda family: ranks[family]) if ranks else None
+        for environment in indexed.get(commits[0].sha, ()):
+            if self._fits(stored[environment]):
+                first = stored[environment].family
+                break
+        recorded = {family: rank for family, rank in ranks.items() if rank[0] and not rank[1]}
+        if first is None or not ranks[first][1] or not recorded:
+            return first, None
+        return first, max(recorded, key=lambda family: recorded[family])
 
     def moved(self, old: Commit, new: Commit, file: str) -> str | None:
         """Where a file of one commit is in another, by git's rule for renames; None if nowhere."""

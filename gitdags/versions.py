@@ -166,26 +166,73 @@ def _with_word(
     return dataclasses.replace(candidate.version, change=word)
 
 
-def blame(versions: Sequence[tuple[Commit, Json]], *, boundary: bool) -> Iterator[Blamed]:
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """What is known of a DAG before and at a commit, by Airflow and by the recorder."""
+
+    good_before: bool
+    good_now: bool
+    """whether Airflow reads it"""
+    failed_before: bool
+    """whether Airflow once read it, and did not before the commit"""
+    recorded_before: bool
+    """whether the recorder has it before the commit"""
+
+
+def reconcile(
+    exact: Candidate | None, recorded: Candidate | None, sides: Sides
+) -> Candidate | None:
+    """What a commit did to a DAG, of what each of two engines saw; documents of one are compared.
+
+    Airflow's word counts. The recorder's is taken where Airflow reads the DAG's file on one side at
+    most; and a DAG that Airflow only begins to read was not added then.
+    """
+    if exact is not None:
+        came = exact.version.change == "added"
+        return recorded if came and sides.recorded_before else exact
+    if recorded is None or (sides.good_before and sides.good_now):
+        return None
+    if sides.failed_before and recorded.version.change in ("added", "failed", "fixed"):
+        return None
+    return recorded
+
+
+def recorded(candidate: Candidate) -> Candidate:
+    """The same, marked as seen by the recorder."""
+    version = dataclasses.replace(candidate.version, engine="recorder")
+    return dataclasses.replace(candidate, version=version)
+
+
+def blame(
+    versions: Sequence[tuple[Commit, Mapping[str, Json]]], *, boundary: bool
+) -> Iterator[Blamed]:
     """Who brought each task and edge of the last of these documents, oldest first.
 
-    ``boundary``: whether history goes on before the first one. Tasks come first, then edges.
+    Each commit has a document by each engine that parsed it, the first the one that is shown; two
+    commits are compared by an engine they share. ``boundary``: whether history goes on before the
+    first one. Tasks come first, then edges.
     """
     if not versions:
         return
     added: dict[tuple[str, ...], Commit] = {}
     changed: dict[tuple[str, ...], Commit] = {}
-    before: dict[tuple[str, ...], str] = {}
+    before: dict[str, dict[tuple[str, ...], str]] = {}
     first = versions[0][0].sha
-    for commit, document in versions:
-        now = _parts(document)
-        for name in now:
-            if name not in before:
+    for commit, documents in versions:
+        now = {engine: _parts(document) for engine, document in documents.items()}
+        shared = next((engine for engine in now if engine in before), None)
+        old = before.get(shared or "", {})
+        for name, what in now[shared or next(iter(now))].items():
+            if name not in old:
                 added[name] = commit
-            if before.get(name) != now[name]:
+            if old.get(name) != what:
                 changed[name] = commit
+        for parts in now.values():  # what the other engine alone has came when it did
+            for name in parts:
+                added.setdefault(name, commit)
+                changed.setdefault(name, commit)
         before = now
-    for name in sorted(before, key=lambda n: (len(n), n)):
+    for name in sorted(next(iter(before.values())), key=lambda n: (len(n), n)):
         there = boundary and added[name].sha == first
         yield Blamed(name, added[name], changed[name], there)
 

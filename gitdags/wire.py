@@ -111,6 +111,7 @@ def version(found: Version) -> Json:
         "dag_id": found.dag_id,
         "dag_hash": found.dag_hash,
         "code_hash": found.code_hash,
+        "engine": found.engine,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +16,10 @@ import pytest
 from gitdags.catalog import Catalog
 from gitdags.config import Settings
 from tests.postgres import server
+
+# A shell's background jobs ignore SIGINT, and what they start inherits that: then nothing that a test
+# interrupts would ever end.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DATE = "2025-01-{day:02d}T12:00:00Z"
 

@@ -47,6 +47,7 @@ LAYERS = [
     },
     {"gitdags.history", "gitdags.registry", "gitdags.timeline", "gitdags.hooks"},
     {
+        "gitdags.listings",
         "gitdags.comparison",
         "gitdags.backup",
         "gitdags.attribution",

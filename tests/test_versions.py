@@ -170,9 +170,9 @@ class TestBlame:
     def test_who_brought_and_who_last_changed(self) -> None:
         found = blame(
             [
-                (commit(0), document({"a": 1})),
-                (commit(1), document({"a": 1, "b": 1}, ("a", "b"))),
-                (commit(2), document({"a": 2, "b": 1}, ("a", "b"))),
+                (commit(0), {"airflow": document({"a": 1})}),
+                (commit(1), {"airflow": document({"a": 1, "b": 1}, ("a", "b"))}),
+                (commit(2), {"airflow": document({"a": 2, "b": 1}, ("a", "b"))}),
             ],
             boundary=False,
         )
@@ -183,9 +183,25 @@ class TestBlame:
         ]
 
     def test_what_went_and_came_back_is_new(self) -> None:
-        history = [(commit(n), document({"a": 1} if n != 1 else {"b": 1})) for n in range(3)]
+        history = [
+            (commit(n), {"airflow": document({"a": 1} if n != 1 else {"b": 1})}) for n in range(3)
+        ]
         assert [one.added.subject for one in blame(history, boundary=False)] == ["number 2"]
 
     def test_the_oldest_indexed_commit_is_a_boundary(self) -> None:
-        found = list(blame([(commit(0), document({"a": 1}))], boundary=True))
+        found = list(blame([(commit(0), {"airflow": document({"a": 1})})], boundary=True))
         assert found[0].boundary
+
+    def test_documents_of_different_engines_are_not_compared(self) -> None:
+        found = blame(
+            [
+                (commit(0), {"recorder": document({"a": 1})}),
+                (commit(1), {"airflow": document({"a": "x"}), "recorder": document({"a": 1})}),
+                (commit(2), {"airflow": document({"a": "y", "b": 1})}),
+            ],
+            boundary=False,
+        )
+        assert [(one.name, one.added.subject, one.changed.subject) for one in found] == [
+            (("a",), "number 0", "number 2"),
+            (("b",), "number 2", "number 2"),
+        ]

@@ -49,7 +49,8 @@ def _verdict(report: CheckReport) -> str:
     scope = "" if report.base is None else f" changed since {report.base[:12]}"
     what = f"{count(report.dags, 'DAG')} in {count(report.files, 'file')}{scope}"
     if not report.findings:
-        return f"{report.commit[:12]}: {what}: all import, are stable and within the budget"
+        well = "all import" if report.engine == "airflow" else "recorded without Airflow, all"
+        return f"{report.commit[:12]}: {what}: {well}, are stable and within the budget"
     return f"{report.commit[:12]}: {count(len(report.findings), 'objection')} ({what})"
 
 

@@ -18,7 +18,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_revision(parser, "target", "a revision or a range A..B; default: HEAD", nargs="?")
     parser.add_argument("--all", action="store_true", help="every commit that any ref reaches")
     parser.add_argument("-j", dest="jobs", metavar="N", help="DAG files parsed at once")
-    parser.add_argument("--engine", choices=("auto", "airflow"), help="what parses (auto)")
+    parser.add_argument(
+        "--engine", choices=("auto", "airflow", "recorder"), help="what parses (auto)"
+    )
 
 
 def run(context: Context, args: argparse.Namespace) -> int:
@@ -38,13 +40,14 @@ def run(context: Context, args: argparse.Namespace) -> int:
     if context.json:
         context.write_json(report)
         return 0
-    if report.parsed == 0 and report.reused == 0 and report.errors == 0:
+    recorded = f"{report.recorded:,} recorded without Airflow, " if report.recorded else ""
+    if not (report.parsed or report.reused or report.errors or report.recorded):
         rest = f", {len(report.skipped)} skipped" if report.skipped else ", all indexed"
         context.out.print(f"nothing to parse: {count(report.commits, 'commit')}{rest}")
         return 0
     context.out.print(
         f"{count(report.commits, 'commit')}: {count(report.parsed, 'file')} parsed, "
-        f"{report.reused:,} reused, {count(report.documents_new, 'new document')}, "
+        f"{report.reused:,} reused, {recorded}{count(report.documents_new, 'new document')}, "
         f"{count(report.errors, 'import error')}, {report.seconds:.1f} s"
     )
     return 0

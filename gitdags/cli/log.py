@@ -72,6 +72,14 @@ def run(context: Context, args: argparse.Namespace) -> int:
             f"{count(log.elsewhere, 'commit')} indexed in another environment only, not compared\n"
             "hint: gitdags index --all"
         )
+    recorded = sum(version.engine != "airflow" for version in log.versions)
+    if recorded > 0:
+        context.note(f"{count(recorded, 'change')} by documents recorded without Airflow")
+    if log.incomparable > 0:
+        context.note(
+            f"{count(log.incomparable, 'DAG')} parsed by another engine from some commit on, and not "
+            "compared there\nhint: gitdags index --all"
+        )
     return 0
 
 

@@ -41,11 +41,14 @@ def run(context: Context, args: argparse.Namespace) -> int:
             (row.dag_id, "bold red" if seen[row.dag_id] > 1 else "bold"),
             str(row.tasks),
             row.dag_hash[:12],
-            row.file,
+            row.file + ("" if row.engine == "airflow" else "  ◌"),
         ]
         for row in listing.dags
     ]
     table.write(context.out, rows, ("DAG", "TASKS", "HASH", "FILE"))
+    recorded = [row for row in listing.dags if row.engine != "airflow"]
+    if recorded:
+        context.note(f"{count(len(recorded), 'DAG')} recorded without Airflow: ◌")
     if not listing.dags and not listing.errors:
         folder = context.catalog.history(repo).dags_folder
         context.note(f"no DAG file in {folder or '.'}/ at this commit")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gitdags import wire
@@ -33,6 +33,9 @@ class NotKept(GitdagsError):
     """What a run executed was not kept."""
 
     http_status = 404
+
+
+_NAMED = 8  # guesses and placeholders named in a summary
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -133,6 +136,8 @@ def _summary(context: Context, shown_document: ShownDocument) -> None:
     out.print(f"  {row.file}  {row.dag_hash[:12]}", style="dim")
     if document["description"]:
         out.print(shown(document["description"], 400))
+    if row.engine != "airflow":
+        _recorded(context, shown_document)
     schedule = document["schedule"]
     value = schedule["value"]
     facts = [
@@ -162,6 +167,21 @@ def _summary(context: Context, shown_document: ShownDocument) -> None:
             for task in document["tasks"]
         ],
     )
+
+
+def _recorded(context: Context, shown_document: ShownDocument) -> None:
+    """What to know of a document that Airflow did not make."""
+    row = shown_document.row
+    context.note("recorded without Airflow")
+    if row.placeholders:
+        context.note(f"missing, a placeholder instead: {_some(row.placeholders)}")
+    if row.guesses:
+        context.note(f"guessed: {_some(row.guesses)}")
+
+
+def _some(lines: Sequence[str]) -> str:
+    more = f"; and {len(lines) - _NAMED} more: gitdags --json show" if len(lines) > _NAMED else ""
+    return shown("; ".join(lines[:_NAMED]) + more, 1_000)
 
 
 def _marks(task: Mapping[str, Any]) -> list[str]:

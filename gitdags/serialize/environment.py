@@ -20,6 +20,10 @@ from typing import Any
 from gitdags.errors import GitdagsError, shown
 from gitdags.serialize import document
 from gitdags.serialize.pool import NoAirflow
+from gitdags.serialize.worker.recorder import REVISION
+
+RECORDER = "recorder"
+"""The engine that stands in for Airflow, beside ``airflow`` itself."""
 
 _PROBE = """
 import importlib.metadata as m, json, platform, sys, sysconfig
@@ -72,8 +76,8 @@ class Environment:
 
     @property
     def era(self) -> int:
-        """Airflow's major version."""
-        return int(self.airflow.split(".")[0])
+        """Airflow's major version; of the recorder, which is of none, the newest."""
+        return int(self.airflow.split(".")[0]) if self.airflow else 3
 
     @property
     def exact(self) -> bool:
@@ -81,7 +85,7 @@ class Environment:
         return self.engine == "airflow"
 
     def __str__(self) -> str:
-        return f"{self.engine} {self.airflow}, Python {self.python}"
+        return named(self.engine, self.airflow, self.python)
 
     def _shared(self) -> dict[str, Any]:
         return {
@@ -94,14 +98,24 @@ class Environment:
         }
 
 
-def probe(python: str, cache: Path | None) -> Environment:
-    """The environment that an interpreter offers. Raises NoAirflow.
+def named(engine: str, airflow: str, python: str) -> str:
+    """An environment in a few words."""
+    return f"{engine} {airflow}".strip() + f", Python {python}"
+
+
+def probe(python: str, cache: Path | None, engine: str = "airflow") -> Environment:
+    """The environment that an interpreter offers to an engine. Raises NoAirflow.
+
+    The recorder needs no Airflow: it raises only where the interpreter cannot be run.
 
     ``cache`` is a JSON file; what it says holds as long as the interpreter and its site-packages
     have the times of modification noted there.
     """
     facts = _remembered(python, cache) or _ask(python, cache)
     packages: dict[str, str] = facts["packages"]
+    if engine == RECORDER:
+        own = {"recorder": REVISION}
+        return Environment(RECORDER, "", facts["python"], own, site=tuple(facts["places"]))
     version = packages.get("apache-airflow-core") or packages.get("apache-airflow")
     if version is None:
         raise NoAirflow(f"{shown(python)} has no Airflow", hint="pip install 'gitdags[airflow]'")

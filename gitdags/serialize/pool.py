@@ -58,6 +58,8 @@ class Surroundings:
     plugins: bool = False
     environ: Mapping[str, str] = field(default_factory=dict)
     hash_seed: str = "0"
+    engine: str = "airflow"
+    """airflow, or recorder: what parses in that interpreter"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,8 @@ class Request:
     file: bytes
     imports: tuple[str, ...] = ()
     """what the file names of Airflow, ``module`` or ``module:name``: imported once, in the parent"""
+    era: str = ""
+    """version of Airflow that the commit is for, where that is known; the recorder wants to know"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +205,7 @@ class Pool:
             "SQLALCHEMY_SILENCE_UBER_WARNING": "1",
         }
         config = {
+            "engine": self.surroundings.engine,
             "timeout": self.limits.timeout,
             "memory": self.limits.memory,
             "dags_folder": self.surroundings.dags_folder,
@@ -297,6 +302,7 @@ class Pool:
             "file": os.fsdecode(request.file),
             "scratch": str(scratch),
             "imports": [*request.imports, *self._warm],
+            "era": request.era,
         }
         # Its own time begins when it is forked; before that the worker may be importing for it.
         job = _Job(number, request, tries, time.monotonic() + self.limits.timeout + _IMPORTS)
@@ -471,6 +477,8 @@ def _checked(answer: Any) -> dict[str, list[Any]]:
     for found in answer["dags"]:
         demand(isinstance(found, dict) and isinstance(found["document"], dict))
         demand("airflow" in found)
+        for name in ("guesses", "placeholders"):
+            demand(isinstance(found[name], list) and all(isinstance(x, str) for x in found[name]))
     for error in answer["errors"]:
         demand(all(isinstance(error[key], str) for key in ("type", "message", "traceback")))
     demand(all(isinstance(name, str) for name in (*answer["opened"], *answer["modules"])))

@@ -15,14 +15,24 @@ from gitdags.serialize.environment import Environment
 
 
 @dataclass(frozen=True, slots=True)
+class FoundDag:
+    """A DAG at a commit, on its way into the store."""
+
+    document: Document
+    file: str
+    code_hash: str
+    guesses: tuple[str, ...] = ()
+    placeholders: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """What an index run found at one commit, on its way into the store."""
 
     commit: str
     tree: str
     environment: Environment
-    dags: tuple[tuple[Document, str, str], ...]
-    """(document, file, code hash)"""
+    dags: tuple[FoundDag, ...]
     errors: tuple[ParseFailure, ...]
     codes: Mapping[str, str]
     """code hash -> the JSON that was hashed"""
@@ -34,9 +44,17 @@ class Snapshot:
 
 def manifest_rows(snapshot: Snapshot) -> tuple[str, list[dict[str, Any]], list[dict[str, Any]]]:
     """(hash, DAG rows, error rows): equal content has an equal hash, whichever commit it is of."""
-    dags = sorted({(doc.dag_id, file, doc.dag_hash, code) for doc, file, code in snapshot.dags})
+    dags = sorted(
+        {
+            (d.document.dag_id, d.file, d.document.dag_hash, d.code_hash, d.guesses, d.placeholders)
+            for d in snapshot.dags
+        }
+    )
     errors = [(e.file, e.type, e.message, e.traceback) for e in snapshot.errors]
-    key = document.digest(document.canonical([list(map(list, dags)), list(map(list, errors))]))
+    content: list[Any] = [[list(row[:4]) for row in dags], list(map(list, errors))]
+    if any(row[4] or row[5] for row in dags):  # what the exact engine finds keeps its old hash
+        content.append([[list(row[4]), list(row[5])] for row in dags])
+    key = document.digest(document.canonical(content))
     return (
         key,
         [
@@ -46,10 +64,10 @@ def manifest_rows(snapshot: Snapshot) -> tuple[str, list[dict[str, Any]], list[d
                 "file": file,
                 "dag_hash": dag_hash,
                 "code_hash": code,
-                "guesses": "[]",
-                "placeholders": "[]",
+                "guesses": json.dumps(guesses),
+                "placeholders": json.dumps(placeholders),
             }
-            for dag_id, file, dag_hash, code in dags
+            for dag_id, file, dag_hash, code, guesses, placeholders in dags
         ],
         [
             {

@@ -93,7 +93,7 @@ class Store(Database):
                         "tasks": doc.tasks,
                         "created_at": now,
                     }
-                    for doc, _, _ in snapshot.dags
+                    for doc in (found.document for found in snapshot.dags)
                 ],
             )
             self.add(
@@ -169,6 +169,21 @@ class Store(Database):
             for commit, environment in db.execute(query):
                 found.setdefault(commit, []).append(environment)
         return found
+
+    def failing(self, repo: RegisteredRepository, environments: Iterable[str]) -> set[str]:
+        """The commits that hold a file which failed in one of the environments."""
+        s, m = t.snapshots, t.manifests
+        query = (
+            select(s.c.commit)
+            .join(m, m.c.hash == s.c.manifest_hash)
+            .where(
+                s.c.repository_id == repo.id,
+                s.c.environment_id.in_(list(environments)),
+                m.c.errors > 0,
+            )
+        )
+        with self.read() as db:
+            return set(db.execute(query).scalars())
 
     def indexed_of(
         self, repo: RegisteredRepository, commits: Iterable[str]

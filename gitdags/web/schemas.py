@@ -128,6 +128,7 @@ class Version(BaseModel):
     dag_id: str
     dag_hash: str | None
     code_hash: str | None
+    engine: str
 
 
 class Versions(BaseModel):

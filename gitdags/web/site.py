@@ -13,9 +13,10 @@ from typing import Any
 from starlette.requests import Request
 
 from gitdags.browse_catalog import Indexed
-from gitdags.catalog import Catalog, NotIndexed
+from gitdags.catalog import Catalog
 from gitdags.config import Settings
 from gitdags.errors import GitdagsError, quoted
+from gitdags.listings import NotIndexed
 from gitdags.model import Json, RegisteredRepository, Resolved
 from gitdags.registry import UnknownRepository
 from gitdags.spool import Spool

@@ -147,6 +147,7 @@ class TestLog:
         ]  # fmt: skip
         assert set(found[0]) == {
             "commit", "committed_at", "author", "subject", "change", "dag_id", "dag_hash", "code_hash",
+            "engine",
         }  # fmt: skip
         assert found[-1]["committed_at"] == "2025-01-01T12:00:00Z"
 
@@ -227,7 +228,8 @@ class TestIndex:
     def test_again_parses_nothing_and_says_so(self, data: Data, call: Call) -> None:
         found = data("index", "--all")
         assert set(found) == {
-            "commits", "parsed", "reused", "documents_new", "errors", "seconds", "skipped",
+            "commits", "parsed", "reused", "documents_new", "errors", "recorded", "seconds",
+            "skipped",
         }  # fmt: skip
         assert (found["commits"], found["parsed"], found["documents_new"]) == (5, 0, 0)
         assert call("index", "--all")[1] == "nothing to parse: 5 commits, all indexed\n"

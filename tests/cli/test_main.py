@@ -125,8 +125,15 @@ class TestBadInput:
         bare = repo.path.parent / "bare"
         venv.create(bare, with_pip=False, symlinks=True)
         gitdags("init", ".")
-        known_error(gitdags("ls", GITDAGS_PYTHON=str(bare / "bin" / "python")), "has no Airflow")
+        python = str(bare / "bin" / "python")
+        airflow = gitdags("-c", "engine=airflow", "ls", GITDAGS_PYTHON=python)
+        known_error(airflow, "has no Airflow")
         known_error(gitdags("ls", GITDAGS_PYTHON="/nowhere/python"), "cannot run")
+        # All else works without it: the DAGs are recorded.
+        listed = gitdags("ls", GITDAGS_PYTHON=python)
+        assert listed.returncode == 0
+        assert "dags/a.py  ◌" in listed.stdout
+        assert "1 DAG recorded without Airflow" in listed.stderr
 
 
 def test_git_variables_of_another_repository_do_not_matter(gitdags: Run, repo: Repo) -> None:

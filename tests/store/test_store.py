@@ -19,7 +19,15 @@ from sqlalchemy import create_engine
 from gitdags.model import ParseFailure, RegisteredRepository
 from gitdags.serialize import document
 from gitdags.serialize.environment import Environment
-from gitdags.store import NewerStore, OlderStore, Snapshot, Store, StoreUnavailable, migrate
+from gitdags.store import (
+    FoundDag,
+    NewerStore,
+    OlderStore,
+    Snapshot,
+    Store,
+    StoreUnavailable,
+    migrate,
+)
 from gitdags.store.schema import REVISION, metadata
 
 ENVIRONMENT = Environment("airflow", "3.3.2", "3.12.1", {"standard": "1.0"})
@@ -57,7 +65,7 @@ def snapshot(commit: str, *documents: document.Document, tree: str = "t" * 40) -
         commit * 40,
         tree,
         ENVIRONMENT,
-        tuple((doc, "dags/a.py", key) for doc in documents),
+        tuple(FoundDag(doc, "dags/a.py", key) for doc in documents),
         (ParseFailure("dags/bad.py", "SyntaxError", "bad", "Traceback"),),
         {key: code.decode()},
         {doc.dag_hash: json.dumps({"dag": doc.dag_id}) for doc in documents},
@@ -166,9 +174,10 @@ class TestSaving:
         self, store: Store, repo: RegisteredRepository
     ) -> None:
         first = snapshot("a", made("one"))
-        key = first.dags[0][2]
+        key = first.dags[0].code_hash
+        files = ("dags/a.py", "dags/b.py")
         both = dataclasses.replace(
-            first, dags=((made("one"), "dags/a.py", key), (made("one"), "dags/b.py", key))
+            first, dags=tuple(FoundDag(made("one"), file, key) for file in files)
         )
         store.save(repo, both)
         listing = store.listing(repo, "a" * 40, store.environments_of(repo, "a" * 40)[0])

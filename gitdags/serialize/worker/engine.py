@@ -43,6 +43,9 @@ def _first(*names: str) -> Any:
 class Airflow:
     """One installed Airflow, imported."""
 
+    exact = True
+    """whether it is Airflow that parses, rather than a stand-in"""
+
     def __init__(self) -> None:
         import airflow
 
@@ -89,8 +92,11 @@ class Airflow:
             self._settings.PLUGINS_FOLDER = plugins
         self._dags = dags
 
-    def parse(self, path: str) -> tuple[list[Any], list[dict[str, str]]]:
-        """(DAG objects sorted by id, errors) of a DAG file, as Airflow itself imports it."""
+    def parse(self, path: str, era: str = "") -> tuple[list[Any], list[dict[str, str]]]:
+        """(DAG objects sorted by id, errors) of a DAG file, as Airflow itself imports it.
+
+        ``era``, the version that the file was written for, changes nothing: this one parses.
+        """
         options: dict[str, Any] = {"dag_folder": self._dags, "collect_dags": False}
         known = inspect.signature(self._bag.__init__).parameters
         for name, value in (

@@ -24,9 +24,9 @@ def run(
 ) -> NoReturn:
     """Parse ``message["file"]`` below ``message["root"]`` and write JSON to the result pipe.
 
-    The JSON is ``{"dags": [{"document", "airflow"}], "errors": [{"type", "message",
-    "traceback"}], "opened": [path], "modules": [name]}``, ``modules`` being those of Airflow that
-    it had to import. Exits 0 once it is written, 1 when it could not be.
+    The JSON is ``{"dags": [{"document", "airflow", "guesses", "placeholders"}], "errors": [{"type",
+    "message", "traceback"}], "opened": [path], "modules": [name]}``, ``modules`` being those of
+    Airflow that it had to import. Exits 0 once it is written, 1 when it could not be.
     """
     status = 1
     try:
@@ -109,13 +109,12 @@ def _parse(airflow: Any, message: dict[str, Any]) -> dict[str, Any]:
     root, path = message["root"], os.path.join(message["root"], message["file"])
     before = set(sys.modules)
     witness = trace.Trace(root)
-    dags, errors = airflow.parse(path)
+    dags, errors = airflow.parse(path, message["era"])
     opened = witness.stop()
     found = []
     for dag in dags:
         try:
-            own = airflow.serialize(dag)
-            found.append({"document": describe.dag(dag, airflow, root, path), "airflow": own})
+            found.append(_describe(airflow, dag, root, path))
         except BaseException as error:  # of the DAG's own objects; the file's other DAGs stand
             errors.append(
                 {
@@ -125,4 +124,18 @@ def _parse(airflow: Any, message: dict[str, Any]) -> dict[str, Any]:
                 }
             )
     modules = [name for name in sys.modules if name not in before and name.startswith("airflow.")]
+    if not airflow.exact:
+        modules = []  # stand-ins of this file's own
     return {"dags": found, "errors": errors, "opened": opened, "modules": modules}
+
+
+def _describe(airflow: Any, dag: Any, root: str, path: str) -> dict[str, Any]:
+    if not airflow.exact:
+        return airflow.describe(dag, root, path)  # type: ignore[no-any-return]  # the recorder's
+    own = airflow.serialize(dag)
+    return {
+        "document": describe.dag(dag, airflow, root, path),
+        "airflow": own,
+        "guesses": [],
+        "placeholders": [],
+    }

@@ -38,13 +38,20 @@ def main(control_fd: int, config_path: str) -> None:
     warnings.simplefilter("ignore")
     gc.disable()  # nothing that importing Airflow makes is garbage; looking costs a tenth of it
     try:
-        airflow = engine.load(plugins=config["plugins"])
+        airflow = _engine(config)
     except Exception as error:
         control.send(json.dumps({"failed": f"{type(error).__name__}: {error}"}).encode())
         return
     control.send(json.dumps({"ready": airflow.version}).encode())
     gc.freeze()
     Parent(control, config, airflow).serve()
+
+
+def _engine(config: dict[str, Any]) -> Any:
+    """What parses, imported: Airflow itself, or the recorder that stands in for it."""
+    if config["engine"] == "recorder":
+        return importlib.import_module(".recorder.engine", __package__).load()
+    return engine.load(plugins=config["plugins"])
 
 
 class Parent:
@@ -79,7 +86,8 @@ class Parent:
                     poll.register(self._start(message, *descriptors), select.POLLIN)
 
     def _start(self, message: dict[str, Any], result: int, output: int) -> int:
-        self._import(message["imports"])
+        if self.airflow.exact:
+            self._import(message["imports"])
         pid = os.fork()
         if pid == 0:
             job.run(self.airflow, self.config, message, result, output)  # never returns

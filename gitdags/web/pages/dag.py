@@ -85,7 +85,7 @@ class Shown:
 def shown_at(place: Place) -> Shown:
     """The DAG of the address. Raises NoSuchDag, BeingIndexed or NotIndexed."""
     dag_id = place.dag_id()
-    rows = place.v.catalog.rows(place.ready(), dag_id)
+    rows = place.v.catalog.rows(place.repo, place.resolved, place.ready(), dag_id)
     if rows:
         return Shown(place, rows[0], [row.file for row in rows[1:]])
     found = place.v.catalog.document(place.repo, dag_id, place.resolved, parse=False)

@@ -1,0 +1,27 @@
+"""What the recorder had to guess while one file was parsed, and what the file asked for in vain."""
+
+from __future__ import annotations
+
+MOST = 100
+"""Lines kept of each kind; a file that needs more is told of the first ones."""
+
+guesses: dict[str, None] = {}
+placeholders: dict[str, None] = {}
+
+
+def guess(text: str) -> None:
+    """Something a document may be wrong in."""
+    if len(guesses) < MOST:
+        guesses[text[:200]] = None
+
+
+def missing(kind: str, name: object) -> None:
+    """A variable, connection or environment variable that is not there."""
+    if len(placeholders) < MOST:
+        placeholders[f"{kind} {name}"[:200]] = None
+
+
+def clear() -> None:
+    """Begin a file."""
+    guesses.clear()
+    placeholders.clear()
