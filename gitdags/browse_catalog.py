@@ -30,7 +30,6 @@ from gitdags.model import (
     Log,
     RegisteredRepository,
     Resolved,
-    RunStamp,
     ShownDocument,
     StoredEnvironment,
     Token,
@@ -291,8 +290,8 @@ class BrowseCatalog(ABC):
 
     def latest_runs(
         self, dag_ids: Collection[str], each: int = 5
-    ) -> Mapping[str, Sequence[RunStamp]]:
-        """dag_id -> its newest runs, newest first, without their tries."""
+    ) -> Mapping[str, Sequence[tuple[str, str]]]:
+        """dag_id -> (run id, state) of its newest runs, newest first."""
         return self._store.runs.latest(dag_ids, each)
 
     def runs_per_document(self, dag_id: str, hashes: Collection[str]) -> Mapping[str, int]:

@@ -139,12 +139,16 @@ class Timeline:
 
     def snapshots(self, commits: Sequence[Commit]) -> list[tuple[Commit, str]]:
         """(commit, manifest hash) of those that are indexed, in the order given, within one family."""
-        known = self._store.indexed_of(self._registered, [commit.sha for commit in commits])
-        environments = self._of_family(self._families(commits, known)[0])
-        found = self._store.manifests(
-            self._registered, [commit.sha for commit in commits], environments
-        )
-        return [(c, found[c.sha][1]) for c in commits if c.sha in found]
+        everything = self._store.snapshots(self._registered)
+        known = {c.sha: [e for e, _ in everything.get(c.sha, ())] for c in commits}
+        family = set(self._of_family(self._families(commits, known)[0]))
+        found = []
+        for commit in commits:
+            for environment, manifest in everything.get(commit.sha, ()):
+                if environment in family:
+                    found.append((commit, manifest))
+                    break
+        return found
 
     def blame(self, start: str, dag_id: str) -> list[Blamed]:
         """Who brought each task and edge of a DAG that was seen along first parents."""

@@ -185,24 +185,6 @@ class Store(Database):
         with self.read() as db:
             return set(db.execute(query).scalars())
 
-    def indexed_of(
-        self, repo: RegisteredRepository, commits: Iterable[str]
-    ) -> dict[str, list[str]]:
-        """The same of some commits."""
-        s, e = t.snapshots, t.environments
-        found: dict[str, list[str]] = {}
-        with self.read() as db:
-            for chunk in chunks(commits):
-                query = (
-                    select(s.c.commit, s.c.environment_id)
-                    .join(e, e.c.id == s.c.environment_id)
-                    .where(s.c.repository_id == repo.id, s.c.commit.in_(chunk))
-                    .order_by(e.c.engine != "airflow", e.c.created_at.desc())
-                )
-                for commit, environment in db.execute(query):
-                    found.setdefault(commit, []).append(environment)
-        return found
-
     def snapshots(self, repo: RegisteredRepository) -> dict[str, list[tuple[str, str]]]:
         """commit -> (environment id, manifest hash) of all its snapshots, as `indexed` orders them.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -55,6 +55,7 @@ class Site:
         self.fetcher = Fetcher(self.catalogs, self.indexer)
         self.spool = Spool(settings.spool)
         self.refused_hooks = 0
+        self.latest: tuple[Any, dict[str, Sequence[tuple[str, str]]]] = (None, {})
         self.lock = threading.Lock()
 
     def close(self) -> None:
@@ -133,6 +134,20 @@ class View:
                 or f"gitdags -r {repo.name} index {resolved.commit[:12]}",
             )
         raise BeingIndexed(job)
+
+    def latest_runs(self, dag_ids: Collection[str]) -> dict[str, Sequence[tuple[str, str]]]:
+        """dag_id -> (run id, state) of its newest runs; asked for once while nothing new is known of any."""
+        state = self.catalog.runs_state()
+        with self.site.lock:
+            if self.site.latest[0] != state:
+                self.site.latest = (state, {})
+            known = self.site.latest[1]
+        missing = [name for name in dag_ids if name not in known]
+        if missing:
+            told = self.catalog.latest_runs(missing)
+            with self.site.lock:
+                known.update({name: told.get(name, ()) for name in missing})
+        return known
 
     # ── what lists say ────────────────────────────────────────────────────────────────────
 
