@@ -219,6 +219,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("web_user_header", "X-Forwarded-User", "header in which a proxy names the user"),
     Setting("web_groups_header", "X-Forwarded-Groups", "header with the user's groups, by commas"),
     Setting("web_readers", "", "who may read: sales=ada @finance, *=*; empty: who may enter"),
+    Setting("airflow_web", "false", "pages inside Airflow's API server, below /gitdags", _boolean),
     Setting("webhook_secret_file", "", "file with the secret that webhooks are signed with"),
     Setting("airflow_api", "", "where Airflow's pages are, for `run`"),
     Setting("airflow_token", "", "bearer token for Airflow's own API", secret=True),
