@@ -19,7 +19,7 @@ from gitdags.git import Repository, display
 from gitdags.model import Commit, ParseFailure, RegisteredRepository, StoredEnvironment
 from gitdags.parsers import Parser, Parsers
 from gitdags.pools import Pools
-from gitdags.serialize import document
+from gitdags.serialize import document, secrets
 from gitdags.serialize.discovery import DagFile, Discovery, Layout
 from gitdags.serialize.environment import RECORDER, Environment
 from gitdags.serialize.era import Eras
@@ -420,6 +420,7 @@ class History:
                     guesses[document.clean(name, replace)] = None
                 for name in described["placeholders"]:
                     placeholders[document.clean(name, replace)] = None
+                placeholders.update(dict.fromkeys(secrets.seen(made.text, self.parsers.withheld)))
             except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
                 # No description of the worker's: a DAG file can write its own result.
                 message = f"its description is no DAG's: {type(error).__name__}: {error}"
