@@ -6,7 +6,7 @@ A run without a document is unsettled; one that cannot have any is in doubt, and
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gitdags import git
 from gitdags.history import History
@@ -59,20 +59,26 @@ class Settlement:
             wanted.setdefault((run.repo, run.commit), set()).add(run.dag_id)
         for dag_id, one in self.store.runs.unsettled_tries():
             wanted.setdefault((one.repo, one.commit), set()).add(dag_id)
-        settled: list[Settled] = []
+        doubts: list[Settled] = []
         places: dict[Place, set[str]] = {}
+        asked: dict[Place, set[str | None]] = {}
         for (name, commit), dag_ids in list(wanted.items())[:commits]:
             found = self._locate(name, commit)
             if isinstance(found, Place):
                 places.setdefault(found, set()).update(dag_ids)
+                asked.setdefault(found, set()).add(name)
             else:
-                doubts = [Settled(name, commit, dag_id, None, None, found) for dag_id in dag_ids]
-                settled += doubts
+                doubts += [Settled(name, name, commit, d, None, None, found) for d in dag_ids]
+        settled = self.store.runs.settle(doubts)
         for repo in {place.repo.name: place.repo for place in places}.values():
             here = {place.sha: dag_ids for place, dag_ids in places.items() if place.repo == repo}
             self.keep(repo, here.keys())
-            settled += self._documents(repo, here)
-        return self.store.runs.settle(settled)
+            settled += self.store.runs.settle(
+                replace(one, asked=name)
+                for one in list(self._documents(repo, here))
+                for name in asked[Place(repo, one.commit or "")]
+            )
+        return settled
 
     def _locate(self, name: str | None, commit: str | None) -> Place | str:
         """Where a commit is, or why it cannot be said. A run may not know its repository's name."""
@@ -108,15 +114,16 @@ class Settlement:
                     rows[sha, dag_id] = shown.row
                     continue
                 doubt = UNKNOWN_DAG if shown is None else IMPORT_ERROR
-                yield Settled(repo.name, sha, dag_id, None, None, doubt)
-        unstable = self._unstable(opened, history, rows)
+                yield Settled(None, repo.name, sha, dag_id, None, None, doubt)
+        unstable = self._unstable(repo, history, rows)
         for (sha, dag_id), row in rows.items():
             shifts = (sha, dag_id) in unstable
-            yield Settled(repo.name, sha, dag_id, row.dag_hash, row.code_hash, None, shifts)
+            hashes = (row.dag_hash, row.code_hash)
+            yield Settled(None, repo.name, sha, dag_id, *hashes, None, shifts)
 
     def _unstable(
         self,
-        opened: git.Repository,
+        repo: RegisteredRepository,
         history: History,
         rows: Mapping[tuple[str, str], ListedDag],
     ) -> set[tuple[str, str]]:
@@ -124,14 +131,14 @@ class Settlement:
         found = set()
         unasked: dict[str, dict[str, ListedDag]] = {}
         for (sha, dag_id), row in rows.items():
-            known = self.store.runs.known(dag_id, sha)
+            known = self.store.runs.known(repo.name, dag_id, sha)
             if known is None:
                 unasked.setdefault(sha, {})[dag_id] = row
             elif known[1]:
                 found.add((sha, dag_id))
         again: set[tuple[str, str, str, str]] = set()
         wanted = [
-            (opened.commit(sha), {row.file for row in of_commit.values()})
+            (self.opened(repo).commit(sha), {row.file for row in of_commit.values()})
             for sha, of_commit in unasked.items()
         ]
         try:
