@@ -15,6 +15,7 @@ from gitdags.model import ListedDag, RegisteredRepository, ShownDocument
 from gitdags.serialize.pool import NoAirflow
 from gitdags.store import Store
 from gitdags.store.runs import Settled
+from gitdags.trust import Untrusted
 
 UNKNOWN_REPOSITORY, UNKNOWN_COMMIT = "unknown repository", "unknown commit"
 UNKNOWN_DAG, IMPORT_ERROR = "unknown dag", "import error"
@@ -101,7 +102,7 @@ class Settlement:
         opened, history = self.opened(repo), self.history(repo)
         try:
             history.index([opened.commit(sha) for sha in wanted])
-        except NoAirflow:
+        except (NoAirflow, Untrusted):
             indexed = self.store.indexed(repo)
             wanted = {sha: dag_ids for sha, dag_ids in wanted.items() if sha in indexed}
         except (git.TreeTooLarge, git.CorruptObject, git.MissingObject):
@@ -131,6 +132,8 @@ class Settlement:
         found = set()
         unasked: dict[str, dict[str, ListedDag]] = {}
         for (sha, dag_id), row in rows.items():
+            if row.engine != history.engines[0]:
+                continue  # a recorder's document: the file does not import, so nothing says it shifts
             known = self.store.runs.known(repo.name, dag_id, sha)
             if known is None:
                 unasked.setdefault(sha, {})[dag_id] = row
@@ -145,7 +148,7 @@ class Settlement:
             for commit, parsed in history.parse_each(wanted, hash_seed=_OTHER_SEED):
                 for doc in parsed.documents:
                     again.add((commit.sha, parsed.file, doc.dag_id, doc.dag_hash))
-        except NoAirflow:
+        except (NoAirflow, Untrusted):
             return found  # indexed elsewhere: whether it is stable cannot be asked here
         return found | {
             (sha, dag_id)
