@@ -16,6 +16,7 @@ import pytest
 from gitdags.catalog import Catalog
 from gitdags.config import Settings
 from tests.postgres import server
+from tests.wheels import make_index
 
 # A shell's background jobs ignore SIGINT, and what they start inherits that: then nothing that a test
 # interrupts would ever end.
@@ -160,6 +161,12 @@ def catalog(settings: Settings) -> Iterator[Catalog]:
     """An empty catalog. Parses with the interpreter the tests run in."""
     with Catalog(settings) as catalog:
         yield catalog
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of wheels that uv takes packages from, and no registry."""
+    return make_index(tmp_path, monkeypatch)
 
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
