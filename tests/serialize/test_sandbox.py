@@ -465,6 +465,34 @@ def test_documents_are_the_same_in_every_tier(
     assert len(set(found.values())) == 1, found
 
 
+@pytest.mark.parametrize("tier", [FULL, LANDLOCK])
+def test_airflow_2_finds_its_empty_database(
+    airflow_2_python: str, tmp_path: Path, tier: Tier
+) -> None:
+    """Some files of its time ask for pools or datasets while they are imported."""
+    body = (
+        "from airflow.models import Pool\nfrom airflow.utils.session import create_session\n"
+        "with create_session() as session: SAID = session.query(Pool).count()\n"
+    )
+    source = dag("d", body=body, arguments="schedule=None, description=str(SAID)").replace(
+        "airflow.sdk", "airflow"
+    )
+    source = source.replace("airflow.providers.standard.operators.empty", "airflow.operators.empty")
+    tmp_path.chmod(0o755)
+    (tmp_path / "repo" / "dags").mkdir(parents=True)
+    (tmp_path / "repo" / "dags" / "d.py").write_text(source)
+    surroundings = Surroundings(
+        airflow_2_python,
+        confinement=sandbox.choose(tier),
+        trees=tmp_path,
+        readable=probe(airflow_2_python, None).readable,
+    )
+    with Pool(surroundings, Limits(), jobs=1) as pool:
+        (outcome,) = pool.run([Request(tmp_path / "repo", b"dags/d.py")])
+    assert outcome.errors == ()
+    assert outcome.dags[0]["document"]["description"] == "0"
+
+
 # ── older kernels, other users ────────────────────────────────────────────────────────────────
 
 
