@@ -52,6 +52,12 @@ _ASTRO_AIRFLOW = {
 }  # fmt: skip
 """Major version of the Astro Runtime image -> Airflow in it; from 3.0 on it is Airflow's own number."""
 
+_OLDEST, _TOO_NEW = (1, 7), (4,)
+
+
+def _numbers(version: bytes) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(b"."))
+
 
 class Eras:
     """The eras of commits of one repository."""
@@ -95,7 +101,7 @@ class Eras:
         data = self._repo.blob(entry.oid)[:_LARGEST]
         for pattern in _PINS:
             pinned = pattern.search(data)
-            if pinned is not None and b"1.7" <= pinned[1] < b"4":
+            if pinned is not None and _OLDEST <= _numbers(pinned[1]) < _TOO_NEW:
                 return pinned[1].decode()
         astro = _ASTRO.search(data)
         if astro is not None:

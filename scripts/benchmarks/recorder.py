@@ -1,6 +1,6 @@
 """How much of the structure of public repositories the recorder gets, held against real Airflow.
 
-    scripts/bench recorder [--json FILE] LIST
+    scripts/bench recorder [--json FILE] [--cache DIR] LIST
 
 Each line of LIST: ``name repository revision dags-folder python [env-file] [held]``, separated by spaces:
 a path to a clone, and an interpreter with the Airflow and the providers of its time; ``-`` for no env
@@ -18,9 +18,11 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from gitdags import git
 from gitdags.checkout import Checkout
+from gitdags.serialize import document
 from gitdags.serialize.environment import read_env_file
 from gitdags.serialize.era import Eras
 from scripts.benchmarks import structure
@@ -57,11 +59,12 @@ def main(argv: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench recorder")
     parser.add_argument("list", type=Path)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--cache", type=Path, help="folder that keeps what Airflow found")
     args = parser.parse_args(argv)
     results = []
     for line in args.list.read_text().splitlines():
         if line.strip() and not line.startswith("#"):
-            results.append(_run(_case(line.split())))
+            results.append(_run(_case(line.split()), args.cache))
             _print(results[-1])
     for held in (False, True):
         _summary("held back" if held else "built with", [r for r in results if r.case.held == held])
@@ -75,7 +78,23 @@ def _case(words: list[str]) -> Case:
     return Case(*words[: len(words) - held], held=held)
 
 
-def _run(case: Case) -> Result:
+def _truth(
+    case: Case, sha: str, root: Path, files: Sequence[str], environ: dict[str, str], cache: Path | None
+) -> dict[str, Any]:
+    """What Airflow makes of the files, remembered if that is wanted: it takes minutes."""
+    key = document.digest(document.canonical([sha, case.python, case.dags, environ]))
+    kept = None if cache is None else cache / f"{case.name}-{key[:16]}.json"
+    if kept is not None and kept.exists():
+        found: dict[str, Any] = json.loads(kept.read_text())
+        return found
+    found = structure.by_airflow(case.python, root, case.dags, files, environ)
+    if kept is not None:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(found))
+    return found
+
+
+def _run(case: Case, cache: Path | None) -> Result:
     repo = git.Repository(Path(case.repository))
     commit = repo.commit(git.resolve(repo, case.revision).commit)
     environ = {} if case.env_file == "-" else read_env_file(Path(case.env_file))
@@ -86,7 +105,7 @@ def _run(case: Case) -> Result:
         files = structure.dag_files(root, case.dags)
         blobs = [repo.find(commit.tree, file.encode()) for file in files]
         era = Eras(repo).of(commit.tree, [entry.oid for entry in blobs if entry is not None])
-        truth = structure.by_airflow(case.python, root, case.dags, files, environ)
+        truth = _truth(case, commit.sha, root, files, environ, cache)
         given = structure.by_recorder(root, case.dags, files, environ, era)
         nothing = structure.by_recorder(root, case.dags, files, {}, era) if environ else given
     cpu = statistics.median(outcome.cpu for outcome in given.values()) if given else 0.0

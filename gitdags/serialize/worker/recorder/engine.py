@@ -129,6 +129,7 @@ class Recorder:
         for dag in self._dags_of(module):
             try:
                 _no_cycle(dag)
+                _setups_are_sound(dag)
                 found[str(dag.dag_id)] = dag
             except BaseException as error:
                 errors.append(_error(error))
@@ -191,6 +192,17 @@ def _no_cycle(dag: Any) -> None:
     if done < len(waiting):
         key = next(key for key, count in waiting.items() if count > 0)
         raise AirflowDagCycleException(f"Cycle detected in DAG: {dag.dag_id}. Faulty task: {key}")
+
+
+def _setups_are_sound(dag: Any) -> None:
+    """Raises where work after a setup would also run when that failed, as Airflow does."""
+    for task in dag.task_dict.values():
+        if not task.is_setup:
+            continue
+        for key in task.downstream_task_ids:
+            below = dag.task_dict.get(key)
+            if below is not None and not below.is_teardown and below.trigger_rule != "all_success":
+                raise ValueError("Setup tasks must be followed with trigger rule ALL_SUCCESS.")
 
 
 class AirflowDagCycleException(graph.AirflowException):
