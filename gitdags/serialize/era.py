@@ -70,7 +70,8 @@ class Eras:
     def of(self, tree: str, files: Sequence[str]) -> str:
         """A version of Airflow, ``2.10.5``; "" where nothing at all speaks for one.
 
-        ``files`` are the blob ids of the commit's DAG files.
+        ``files`` are the blob ids of the commit's DAG files. What only they speak for is a likely one,
+        ``~2.10.5``: a file that cannot be for it has an era of its own.
         """
         return self._pinned(tree) or self._used(files)
 
@@ -120,4 +121,4 @@ class Eras:
             said = said or (since, until) != (era.FIRST, era.LAST)
             first = max(first, since)
             last = min(last, until) if until >= first else last
-        return era.pick(first, max(first, last)) if said else ""
+        return era.LIKELY + era.pick(first, max(first, last)) if said else ""

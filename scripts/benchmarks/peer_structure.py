@@ -45,7 +45,7 @@ try:
 except ImportError:
     pass
 
-for _folder in (dags, os.path.join(root, "plugins"), root):
+for _folder in (dags, os.path.join(root, "plugins"), os.path.join(dags, "..", "plugins"), root):
     if _folder not in sys.path:
         sys.path.append(_folder)
 os.chdir(root)
@@ -160,7 +160,9 @@ named = set()
 for file in given["files"]:
     with open(os.path.join(root, file), "rb") as source:
         text = source.read().decode("utf-8", "replace")
-    named.update(re.findall(r"^\s*(?:from|import)\s+(airflow[\w.]*|pandas|google[\w.]*)", text, re.M))
+    named.update(
+        re.findall(r"^\s*(?:from|import)\s+(airflow[\w.]*|pandas|google[\w.]*)", text, re.M)
+    )
 for name in sorted(named):
     try:
         importlib.import_module(name)

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from gitdags import git
-from gitdags.checkout import Checkout
 from gitdags.serialize import document
 from gitdags.serialize.environment import read_env_file
 from gitdags.serialize.era import Eras
@@ -79,7 +78,12 @@ def _case(words: list[str]) -> Case:
 
 
 def _truth(
-    case: Case, sha: str, root: Path, files: Sequence[str], environ: dict[str, str], cache: Path | None
+    case: Case,
+    sha: str,
+    root: Path,
+    files: Sequence[str],
+    environ: dict[str, str],
+    cache: Path | None,
 ) -> dict[str, Any]:
     """What Airflow makes of the files, remembered if that is wanted: it takes minutes."""
     key = document.digest(document.canonical([sha, case.python, case.dags, environ]))
@@ -94,14 +98,27 @@ def _truth(
     return found
 
 
+def _write(repo: git.Repository, tree: str, root: Path) -> None:
+    """The files of a tree; a blob that the clone lacks is left out, as large ones may be."""
+    for path, entry in repo.walk(tree):
+        if not entry.is_file:
+            continue
+        try:
+            data = repo.blob(entry.oid)
+        except git.MissingObject:
+            continue
+        target = root / path.decode("utf-8", "replace")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+
+
 def _run(case: Case, cache: Path | None) -> Result:
     repo = git.Repository(Path(case.repository))
     commit = repo.commit(git.resolve(repo, case.revision).commit)
     environ = {} if case.env_file == "-" else read_env_file(Path(case.env_file))
     with tempfile.TemporaryDirectory(prefix="gitdags-bench-") as folder:
-        checkout = Checkout(repo, Path(folder, case.name), bytecode=False)
-        checkout.move(commit.tree)
-        root = checkout.folder
+        root = Path(folder, case.name)
+        _write(repo, commit.tree, root)
         files = structure.dag_files(root, case.dags)
         blobs = [repo.find(commit.tree, file.encode()) for file in files]
         era = Eras(repo).of(commit.tree, [entry.oid for entry in blobs if entry is not None])
@@ -138,7 +155,10 @@ def _summary(title: str, results: Sequence[Result]) -> None:
     ):
         mean, median = statistics.mean(shares), statistics.median(shares)
         print(f"  {name:32} mean {mean:6.1%}  median {median:6.1%}  worst {min(shares):6.1%}")
-    for name, parts in (("given", [r.given for r in results]), ("nothing", [r.nothing for r in results])):
+    for name, parts in (
+        ("given", [r.given for r in results]),
+        ("nothing", [r.nothing for r in results]),
+    ):
         dags, same = sum(p.dags for p in parts), sum(p.identical for p in parts)
         print(f"  all DAGs, {name}: {same} of {dags}, {same / max(dags, 1):.1%}")
 

@@ -118,9 +118,7 @@ def score(truth: Mapping[str, Any], outcomes: Mapping[str, Outcome]) -> Score:
     found = Score()
     for file, theirs in truth.items():
         outcome = outcomes[file]
-        mine = {
-            one["document"]["dag_id"]: of_document(one["document"]) for one in outcome.dags
-        }
+        mine = {one["document"]["dag_id"]: of_document(one["document"]) for one in outcome.dags}
         if not theirs["dags"]:
             found.refused += bool(theirs.get("error"))
             found.given += bool(theirs.get("error") and mine)
@@ -165,7 +163,9 @@ def _compare(
         return
     found.identical += 1
     tasks = [(key, wanted["tasks"][key], got["tasks"][key]) for key in wanted["tasks"]]
-    other = [(k, a["operator"], b["operator"]) for k, a, b in tasks if a["operator"] != b["operator"]]
+    other = [
+        (k, a["operator"], b["operator"]) for k, a, b in tasks if a["operator"] != b["operator"]
+    ]
     if other:
         say(f"operators: {other[:3]}")
         return

@@ -60,7 +60,9 @@ def documents(record: Record) -> Documents:
 
 def edges(document: Mapping[str, Any]) -> list[str]:
     """``a>b`` and ``a>label>b``, sorted."""
-    return sorted(">".join([a, *([label] if label else []), b]) for a, b, label in document["edges"])
+    return sorted(
+        ">".join([a, *([label] if label else []), b]) for a, b, label in document["edges"]
+    )
 
 
 def tasks(document: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

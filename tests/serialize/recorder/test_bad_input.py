@@ -39,7 +39,10 @@ with DAG("d", schedule=None) as dag:
     load = tasks(found["document"])["load"]
     assert (load["operator"], load["module"]) == ("LoadOperator", "acme.operators.load")
     assert load["attrs"]["region"] == "eu"
-    assert load["attrs"]["name"] == {"__type": "stand-in", "value": "acme.operators.load.make_name()"}
+    assert load["attrs"]["name"] == {
+        "__type": "stand-in",
+        "value": "acme.operators.load.make_name()",
+    }
     assert {
         "acme is not installed: a stand-in", "acme_lib is not installed: a stand-in",
         "acme_lib.Client().tables() is taken to be empty",
@@ -151,7 +154,8 @@ def test_what_is_wrong_in_any_python_is_no_python_2(record: Record) -> None:
 
 def test_names_of_python_2_in_old_files(documents: Documents) -> None:
     assert documents(
-        HEAD + "dag = DAG(unicode('d'))\nassert isinstance('x', basestring) and xrange(3)[1] == 1\n",
+        HEAD
+        + "dag = DAG(unicode('d'))\nassert isinstance('x', basestring) and xrange(3)[1] == 1\n",
         "1.10.15",
     )
 
@@ -267,7 +271,10 @@ with DAG("d") as dag:
 
 
 def test_a_file_that_ends_the_process(record: Record) -> None:
-    assert record("import sys\nfrom airflow import DAG\nsys.exit(3)\n").errors[0]["type"] == "SystemExit"
+    assert (
+        record("import sys\nfrom airflow import DAG\nsys.exit(3)\n").errors[0]["type"]
+        == "SystemExit"
+    )
 
 
 def test_an_installed_airflow_is_never_used(documents: Documents) -> None:

@@ -22,7 +22,8 @@ db = BaseHook.get_connection("db")
 other = Connection.get_connection_from_secrets("other")
 with DAG(Variable.get("name"), description=os.environ["PLAIN"], schedule_interval=None) as dag:
     for table in Variable.get("tables", deserialize_json=True)["list"]:
-        BashOperator(task_id=table, bash_command=f"{db.host}:{db.port}/{db.schema} {db.login}", env=other.extra_dejson)
+        command = f"{db.host}:{db.port}/{db.schema} {db.login}"
+        BashOperator(task_id=table, bash_command=command, env=other.extra_dejson)
 """,
         environ={
             "AIRFLOW_VAR_NAME": "sales", "AIRFLOW_VAR_TABLES": '{"list": ["a", "b"]}', "PLAIN": "text",
@@ -76,8 +77,10 @@ def test_numbers_dates_json_and_files_from_placeholders(record: Record) -> None:
 import ast
 from datetime import datetime, timedelta
 n = Variable.get("n")
-with DAG("d", schedule_interval=timedelta(minutes=int(n)), start_date=datetime.strptime(Variable.get("start"), "%Y-%m-%d")) as dag:
-    BashOperator(task_id="a", bash_command=json.loads(Variable.get("json"))["key"], retry_delay=timedelta(seconds=n))
+start = datetime.strptime(Variable.get("start"), "%Y-%m-%d")
+key = json.loads(Variable.get("json"))["key"]
+with DAG("d", schedule_interval=timedelta(minutes=int(n)), start_date=start) as dag:
+    BashOperator(task_id="a", bash_command=key, retry_delay=timedelta(seconds=n))
     for line in open(f"/etc/{n}/list.txt"):
         raise AssertionError
     for one in ast.literal_eval(Variable.get("list")):
@@ -96,14 +99,19 @@ with DAG("d", schedule_interval=timedelta(minutes=int(n)), start_date=datetime.s
 def test_a_file_that_cannot_live_with_placeholders_gets_empty_strings_then_none(
     record: Record,
 ) -> None:
-    check = HEAD + "value = Variable.get('v')\nif value {}: raise ValueError(value)\ndag = DAG('d')\n"
+    check = (
+        HEAD + "value = Variable.get('v')\nif value {}: raise ValueError(value)\ndag = DAG('d')\n"
+    )
     empty = record(check.format("!= ''"))
     assert [one["document"]["dag_id"] for one in empty.dags] == ["d"]
-    assert "what is missing is an empty string: the file cannot live with placeholders" in (
-        empty.dags[0]["guesses"]
+    assert (
+        "what is missing is an empty string: the file cannot live with placeholders"
+        in (empty.dags[0]["guesses"])
     )
     none = record(check.format("is not None"))
-    assert "what is missing is None: the file cannot live with placeholders" in none.dags[0]["guesses"]
+    assert (
+        "what is missing is None: the file cannot live with placeholders" in none.dags[0]["guesses"]
+    )
     never = record(check.format("!= 'right'"))
     assert never.dags == ()
     assert never.errors[0]["message"] == "__var.v__"
@@ -118,6 +126,15 @@ def test_trying_again_begins_anew(record: Record) -> None:
     )
     assert outcome.errors == (), outcome.errors[0]["traceback"]
     assert outcome.dags[0]["document"]["description"] == "1"
+
+
+def test_asked_for_without_a_default(record: Record) -> None:
+    """As in a deployment that does not set it; a file that is not prepared for that gets a text."""
+    outcome = record(HEAD + "x = os.getenv('SCHEDULE')\ndag = DAG('d', schedule_interval=x)\n")
+    assert outcome.dags[0]["document"]["schedule"] == {"type": "none", "value": None}
+    assert outcome.dags[0]["placeholders"] == ["environment SCHEDULE"]
+    outcome = record(HEAD + "x = os.getenv('PREFIX') + '_dag'\ndag = DAG(x)\n")
+    assert outcome.dags[0]["document"]["dag_id"] == "__env.PREFIX___dag"
 
 
 def test_the_environment_of_libraries_is_left_alone(record: Record) -> None:

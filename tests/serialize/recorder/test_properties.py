@@ -61,7 +61,9 @@ def programs(draw: st.DrawFn) -> str:
         number = count
         if kind == "group":
             prefix = draw(st.booleans())
-            lines.append(f"{indent}with TaskGroup('g{number}', prefix_group_id={prefix}) as g{number}:")
+            lines.append(
+                f"{indent}with TaskGroup('g{number}', prefix_group_id={prefix}) as g{number}:"
+            )
             lines.append(f"{indent}    EmptyOperator(task_id='in{number}')")
             count += 1
             for _ in range(draw(st.integers(0, 3))):
@@ -113,7 +115,9 @@ def programs(draw: st.DrawFn) -> str:
 
 
 @pytest.fixture(scope="module")
-def pools(airflow_python: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Pool, Pool, Path]]:
+def pools(
+    airflow_python: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Pool, Pool, Path]]:
     """Airflow, the recorder in the same interpreter, and a folder for both."""
     folder = tmp_path_factory.mktemp("programs")
     (folder / "dags").mkdir()

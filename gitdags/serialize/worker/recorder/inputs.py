@@ -395,7 +395,8 @@ def watch_environment(root: str) -> None:
         except KeyError:
             if default is None and self is os.environ and is_ours(sys._getframe(1), root):
                 notes.missing("environment", key)
-                return stand_for("env", key)
+                # Who asks so is prepared for None; only a file that is not gets something else.
+                return None if attempt == "placeholder" else stand_for("env", key)
             return default
 
     def contains(self: Any, key: Any) -> bool:

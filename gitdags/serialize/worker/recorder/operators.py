@@ -61,9 +61,7 @@ class OperatorMeta(Meta):
         return type.__call__(cls, *args, **kwargs)
 
 
-def _with_defaults(
-    func: Callable[..., Any], more: tuple[str, ...] = ()
-) -> Callable[..., Any]:
+def _with_defaults(func: Callable[..., Any], more: tuple[str, ...] = ()) -> Callable[..., Any]:
     """A constructor that takes what it was not given, by its names and ``more``, from default_args."""
     try:
         parameters = dict(inspect.signature(func).parameters)

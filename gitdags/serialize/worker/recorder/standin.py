@@ -269,7 +269,15 @@ def make_class(name: str, module: str) -> Any:
         elif name.endswith(_OPERATORS) and not name.startswith("Base"):
             _classes[key] = makers["class"](name, module)
         else:
-            _classes[key] = Meta(name, (Unknown,), {"__module__": module, "__standin__": True})
+            return make_model(name, module)
+    return _classes[key]
+
+
+def make_model(name: str, module: str) -> Any:
+    """A class of that name which is no exception, whatever it is called."""
+    key = (module, name)
+    if key not in _classes:
+        _classes[key] = Meta(name, (Unknown,), {"__module__": module, "__standin__": True})
     return _classes[key]
 
 
