@@ -17,6 +17,11 @@ from typing import Any
 
 from gitdags.serialize.pool import Limits, Outcome, Pool, Request, Surroundings
 
+EXPLAINED = {
+    "example_python_decorator": "defines two tasks more where virtualenv is installed, as it is taken to be",
+    "example_python_operator": "defines two tasks more where virtualenv is installed, as it is taken to be",
+}
+"""DAG of Airflow's examples -> why it differs between Airflow alone and the recorder."""
 PEER = Path(__file__).parent / "peer_structure.py"
 
 
@@ -106,11 +111,18 @@ def of_document(document: Mapping[str, Any]) -> dict[str, Any]:
         },
         "edges": document["edges"],
         "groups": sorted(group["group_id"] for group in document["groups"]),
-        "schedule": [
-            schedule["type"],
-            schedule["value"] if schedule["type"] in ("cron", "timedelta") else None,
-        ],
+        "schedule": _schedule(schedule),
     }
+
+
+def _schedule(schedule: Mapping[str, Any]) -> list[Any]:
+    """(type, value); a cron expression in a time zone of its own is one all the same."""
+    kind, value = schedule["type"], schedule["value"]
+    if kind == "timetable" and value["class"].endswith(
+        (".CronTriggerTimetable", ".CronDataIntervalTimetable")
+    ):
+        return ["cron", value["fields"]["expression"]]
+    return [kind, value if kind in ("cron", "timedelta") else None]
 
 
 def score(truth: Mapping[str, Any], outcomes: Mapping[str, Outcome]) -> Score:

@@ -63,6 +63,8 @@ _SIGNS: list[tuple[re.Pattern[str], tuple[int, int], tuple[int, int]]] = [
 
 version = UNKNOWN
 current: Release = (3, 3)
+pinned = False
+"""Whether the era is what the commit's requirements say, rather than a guess"""
 
 
 LIKELY = "~"
@@ -74,10 +76,11 @@ def choose(told: str, source: str) -> str:
 
     A likely one is taken where the source can be for it.
     """
-    global version, current
+    global version, current, pinned
     first, last = bounds(source)
     likely = told.startswith(LIKELY)
     told = told.removeprefix(LIKELY)
+    pinned = bool(told) and not likely
     if told and (not likely or first <= release(told) <= last):
         version = told
     else:
