@@ -15,6 +15,7 @@ import logging
 import os
 import stat
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from time import perf_counter_ns
@@ -70,12 +71,18 @@ def library() -> ModuleType:
 
 
 class Listed(NamedTuple):
-    """A name in a folder, and what stat(2) tells of it."""
+    """A name in a folder, and what stat(2) tells of it: all, or inode number and type."""
 
     name: bytes
     attributes: dict[str, int]
-    lasting: bool = False
-    """whether these are all attributes, and for good; else type and inode number"""
+    whole: bool = False
+
+
+class Listing(NamedTuple):
+    """A folder's names; ``whole`` ones may be asked for in pieces, as they do not change."""
+
+    names: list[Listed]
+    whole: bool = False
 
 
 class Adapter:
@@ -101,7 +108,8 @@ class Adapter:
         self._ask, self._ready = ask, ready
         self._owner = os.getuid(), os.getgid()
         self._nodes: dict[bytes, Node] = {}
-        self._last: tuple[Directory | None, list[Listed]] = None, []
+        self._told: dict[int, float] = {}
+        self._long: tuple[Directory | None, Listing] = None, Listing([])
         self._lock = threading.Lock()
         self._queues = {topic: threading.RLock() for topic in TOPICS}
         if xattr:  # mfusepy registers what is there; without them the kernel asks once and no more
@@ -140,9 +148,9 @@ class Adapter:
         """Bytes of a file."""
         return self._do(p.READ, lambda: self.vfs.read(self._node(path), offset, size))
 
-    def readdir(self, path: str, handle: Any) -> list[Listed]:
+    def readdir(self, path: str, offset: int) -> Listing:
         """All in a folder."""
-        return self._do(p.READDIR, lambda: self._list(path))
+        return self._do(p.READDIR, lambda: self._list(path, offset))
 
     def statfs(self, path: str) -> dict[str, int]:
         """No space; names of at most 255 bytes."""
@@ -192,27 +200,40 @@ class Adapter:
             "st_atime": at, "st_mtime": at, "st_ctime": at,
         }  # fmt: skip
 
-    def _list(self, path: str) -> list[Listed]:
+    def _list(self, path: str, offset: int) -> Listing:
         folder = self._node(path)
-        found = [  # an entry without an inode number would be skipped
-            Listed(b".", {"st_ino": folder.id, "st_mode": stat.S_IFDIR}),
-            Listed(b"..", {"st_ino": 1, "st_mode": stat.S_IFDIR}),
-        ]
         if type(folder) is Directory:
-            if self._last[0] != folder:  # a long one is asked for in many pieces
-                found += [self._listed(*each) for each in self.vfs.listing(folder)]
-                self._last = folder, found
-            return self._last[1]
+            return self._list_commit(folder, offset)
         if type(folder) is Root:
             self.vfs.refresh()
-        elif type(folder) is Submodule:
-            return found
-        names = self.vfs.names(cast("Any", folder))
-        return found + [Listed(n, {"st_ino": ino, "st_mode": mode}) for ino, n, mode in names]
+        names = [] if type(folder) is Submodule else self.vfs.names(cast("Any", folder))
+        found = [Listed(name, {"st_ino": ino, "st_mode": mode}) for ino, name, mode in names]
+        return Listing(_dots(folder) + found)
 
-    def _listed(self, name: bytes, node: Node) -> Listed:
+    def _list_commit(self, folder: Directory, offset: int) -> Listing:
+        """With all attributes, unless the kernel has just been told them.
+
+        libfuse before 3.16 does not have it keep listings; then each pass asks for each again.
+        """
+        if offset and self._long[0] == folder:  # a long one is asked for in many pieces
+            return self._long[1]
+        now = time.monotonic()
+        whole = offset > 0 or now - self._told.get(folder.id, -_LIFETIME) > _LIFETIME / 2
+        found = [self._listed(*each, whole=whole) for each in self.vfs.listing(folder)]
+        listing = Listing(_dots(folder) + found, whole)
+        if whole:
+            if len(self._told) >= _PATHS:
+                self._told.clear()
+            self._told[folder.id] = now
+            self._long = folder, listing
+        return listing
+
+    def _listed(self, name: bytes, node: Node, *, whole: bool) -> Listed:
         if type(node) is Directory or type(node) is File:
-            return Listed(name, self._stat(node), lasting=True)
+            if whole:
+                return Listed(name, self._stat(node), whole=True)
+            mode = node.mode if type(node) is File else stat.S_IFDIR
+            return Listed(name, {"st_ino": node.id, "st_mode": mode})
         mode = stat.S_IFREG if type(node) is Lost else stat.S_IFDIR
         return Listed(name, {"st_ino": node.id, "st_mode": mode})
 
@@ -242,6 +263,14 @@ class Adapter:
             return self._answered(action, answers)
 
 
+def _dots(folder: Node) -> list[Listed]:
+    """An entry without an inode number would be skipped."""
+    return [
+        Listed(name, {"st_ino": number, "st_mode": stat.S_IFDIR})
+        for name, number in ((b".", folder.id), (b"..", 1))
+    ]
+
+
 def serve(adapter: Adapter, mountpoint: str, *, allow_other: bool) -> None:
     """Mounts and serves until unmounted. Raises MountFailed."""
     mfusepy = library()
@@ -257,13 +286,15 @@ def serve(adapter: Adapter, mountpoint: str, *, allow_other: bool) -> None:
         def readdir_fuse_3(
             self, path: bytes, buffer: Any, add: Any, offset: int, info: Any, flags: int
         ) -> int:
-            text = path.decode("utf-8", "surrogateescape")
-            places = adapter.lasting(text)  # else all at once, as names may come and go in between
+            names, whole = adapter.readdir(path.decode("utf-8", "surrogateescape"), offset)
             status = mfusepy.c_stat()
-            for place, each in enumerate(adapter.readdir(text, 0)[offset:], offset + 1):
-                mfusepy.set_st_attrs(status, each.attributes, use_ns=True)
-                how = _FILL_PLUS if each.lasting else 0
-                if add(buffer, each.name, status, place if places else 0, how) and places:
+            for place, each in enumerate(names[offset:], offset + 1):
+                if each.whole:
+                    mfusepy.set_st_attrs(status, each.attributes, use_ns=True)
+                else:
+                    status.st_ino, status.st_mode = each.attributes.values()
+                how = _FILL_PLUS if each.whole else 0
+                if add(buffer, each.name, status, place if whole else 0, how) and whole:
                     break
             return 0
 

@@ -69,6 +69,7 @@ class Supervisor:
         self.plan = plan
         self._repositories, self._moves = repositories, moves
         self._asking, self._answering = clerk.channel()
+        self._lifeline, self._held = os.pipe()  # the supervisor alone holds the other end
         self._clerk = self._server = 0
         self._deaths: list[float] = []
         self._mounted: str | None = None
@@ -111,6 +112,7 @@ class Supervisor:
         sys.stderr.flush()
         child = os.fork()
         if not child:
+            os.close(self._held)
             _run_child(work)
         return child
 
@@ -125,10 +127,8 @@ class Supervisor:
 
         def work() -> None:
             os.close(ready)
-            orphan.watch(supervisor, self._abandon)
+            orphan.watch(self._lifeline, self._abandon)
             self._serve(began)
-
-        supervisor = os.getpid()
 
         self._server = self._fork(work)
         os.close(say)

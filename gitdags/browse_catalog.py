@@ -10,6 +10,7 @@ import itertools
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from gitdags import annotate, diff, git
@@ -29,13 +30,22 @@ from gitdags.model import (
     Log,
     RegisteredRepository,
     Resolved,
-    RunStamp,
     ShownDocument,
+    StoredEnvironment,
     Token,
     Version,
 )
 from gitdags.store import Store
 from gitdags.timeline import Timeline
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """What the store has a commit as: the environment it is shown in, and its manifest there."""
+
+    environment: StoredEnvironment
+    manifest: str
+
 
 _LOOKED_BACK = 300
 """Commits that `last_changes` goes back."""
@@ -137,9 +147,17 @@ class BrowseCatalog(ABC):
 
     # ── DAGs ──────────────────────────────────────────────────────────────────────────────
 
+    def indexed_at(self, repo: RegisteredRepository, rev: str | Resolved) -> Indexed | None:
+        """Where the store has a commit as the settings in force ask for it; None where it has not."""
+        fits = self.history(repo).fits
+        for environment, manifest in self._store.located(repo, self.commit(repo, rev).sha):
+            if fits(environment):
+                return Indexed(environment, manifest)
+        return None
+
     def is_indexed(self, repo: RegisteredRepository, rev: str | Resolved) -> bool:
-        """Whether the store has a commit as the settings in force ask for it."""
-        return bool(self.listings(repo).fitting(self.commit(repo, rev)))
+        """Whether the store has a commit so."""
+        return self.indexed_at(repo, rev) is not None
 
     def document_of(self, repo: RegisteredRepository, dag_hash: str) -> str:
         """The text of a document that some commit of a repository holds. Raises NoSuchDag."""
@@ -154,9 +172,16 @@ class BrowseCatalog(ABC):
         """hash -> text, of many."""
         return self._store.documents(hashes)
 
-    def rows(self, repo: RegisteredRepository, rev: str | Resolved, dag_id: str) -> list[ListedDag]:
-        """A DAG's rows at an indexed commit: one per file that defines it. Raises NotIndexed."""
-        return self.listings(repo).rows(self.commit(repo, rev), rev, dag_id)
+    def rows(
+        self, repo: RegisteredRepository, rev: str | Resolved, indexed: Indexed, dag_id: str
+    ) -> list[ListedDag]:
+        """A DAG's rows at an indexed commit: one per file that defines it."""
+        environment = indexed.environment
+        found = [
+            replace(row, environment=environment.id, engine=environment.engine)
+            for row in self._store.rows_of(indexed.manifest, [dag_id])
+        ]
+        return found or self.listings(repo).rows(self.commit(repo, rev), rev, dag_id)
 
     def compare_dag(
         self, repo: RegisteredRepository, old: str, new: str, dag_id: str
@@ -166,7 +191,8 @@ class BrowseCatalog(ABC):
         Raises NoSuchDag where both do, NotIndexed.
         """
         a, b = self.commit(repo, old), self.commit(repo, new)
-        pair = self.listings(repo).pair((a, old), (b, new), self._moved(repo, a, b), parse=False)
+        moved = self._moved(repo, a, b)
+        pair = self.listings(repo).pair((a, old), (b, new), moved, parse=False, only=[dag_id])
         left, right = pair.of(dag_id)
         sides: list[ShownDocument | None] = []
         for commit, listing in ((a, left), (b, right)):
@@ -177,7 +203,7 @@ class BrowseCatalog(ABC):
                 document = self.timeline(repo).json(row.dag_hash)
                 sides.append(ShownDocument(document, row, commit.sha))
         if sides == [None, None]:
-            names = sorted({row.dag_id for row in (*left.dags, *right.dags)})
+            names = self._store.dag_ids(repo)
             raise NoSuchDag(
                 f"neither {a.sha[:12]} nor {b.sha[:12]} has a DAG {quoted(dag_id)}",
                 hint=f"gitdags diff {a.sha[:12]} {b.sha[:12]}",
@@ -264,8 +290,8 @@ class BrowseCatalog(ABC):
 
     def latest_runs(
         self, dag_ids: Collection[str], each: int = 5
-    ) -> Mapping[str, Sequence[RunStamp]]:
-        """dag_id -> its newest runs, newest first, without their tries."""
+    ) -> Mapping[str, Sequence[tuple[str, str]]]:
+        """dag_id -> (run id, state) of its newest runs, newest first."""
         return self._store.runs.latest(dag_ids, each)
 
     def runs_per_document(self, dag_id: str, hashes: Collection[str]) -> Mapping[str, int]:

@@ -291,6 +291,9 @@ class Catalog(RunCatalog, BrowseCatalog):
         Raises NoSuchDag.
         """
         commit = self.commit(repo, rev)
+        if not parse:  # by far the most are asked for where they are; then one row is enough
+            for row in self.listings(repo).rows(commit, rev, dag_id):
+                return ShownDocument(self.timeline(repo).json(row.dag_hash), row, commit.sha)
         listing, environment = self.listings(repo).at(commit, rev, parse=parse)
         for row in listing.dags:
             if row.dag_id == dag_id:
@@ -429,7 +432,13 @@ class Catalog(RunCatalog, BrowseCatalog):
         no such environment.
         """
         a, b = self.commit(repo, old), self.commit(repo, new)
-        pair = self.listings(repo).pair((a, old), (b, new), self._moved(repo, a, b), parse=parse)
+        pair = self.listings(repo).pair(
+            (a, old),
+            (b, new),
+            self._moved(repo, a, b),
+            parse=parse,
+            only=None if dag_id is None else [dag_id],
+        )
         every = (pair.left, pair.right, *(pair.recorded or ()))
         if dag_id is not None and not any(r.dag_id == dag_id for one in every for r in one.dags):
             raise NoSuchDag(

@@ -24,12 +24,15 @@ class Checkout:
     """The files of one tree at a time, in a folder below ``place``, which is made.
 
     ``bytecode`` False leaves out ``__pycache__`` folders, whose content may stand for other
-    sources than the tree's. ``skipped`` are the paths that this file system cannot hold.
+    sources than the tree's; ``public`` True lets every user read, whatever the umask.
+    ``skipped`` are the paths that this file system cannot hold.
     """
 
-    def __init__(self, repo: Repository, place: Path, *, bytecode: bool = True) -> None:
-        self._repo, self._bytecode = repo, bytecode
-        self._place, self._number = place, 0
+    def __init__(
+        self, repo: Repository, place: Path, *, bytecode: bool = True, public: bool = False
+    ) -> None:
+        self._repo, self._bytecode, self._public = repo, bytecode, public
+        self.place, self._number = place, 0
         self.folder = place
         self._tree: str | None = None
         self._stamps: dict[bytes, _Stamp] = {}
@@ -38,9 +41,9 @@ class Checkout:
 
     def _begin(self) -> None:
         self._number += 1
-        self.folder = self._place / str(self._number) / "repo"
-        self.folder.mkdir(parents=True)
+        self.folder = self.place / str(self._number) / "repo"
         self._root = os.fsencode(self.folder)
+        self._make_folder(self._root)
         self._tree, self._stamps, self.skipped = None, {}, set()
 
     def move(self, tree: str) -> int:
@@ -81,7 +84,7 @@ class Checkout:
 
     def _discard(self) -> None:
         # The folder itself may be a link by now; its parent is ours.
-        shutil.rmtree(self._place / str(self._number), ignore_errors=True)
+        shutil.rmtree(self.place / str(self._number), ignore_errors=True)
 
     def _look(self) -> dict[bytes, _Stamp]:
         found: dict[bytes, _Stamp] = {}
@@ -123,9 +126,9 @@ class Checkout:
         if not fits(path) or (entry.mode == MODE_LINK and not can_be_target(data)):
             self.skipped.add(path)
             return
-        os.makedirs(os.path.dirname(full), exist_ok=True)
+        self._make_folder(os.path.dirname(full))
         if entry.mode == MODE_SUBMODULE:
-            os.mkdir(full)
+            self._make_folder(full)
             return
         if entry.mode == MODE_LINK:
             os.symlink(data, full)
@@ -133,7 +136,21 @@ class Checkout:
         mode = 0o555 if entry.mode == MODE_EXECUTABLE else 0o444
         fd = os.open(full, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
         with open(fd, "wb") as file:
+            if self._public:
+                os.fchmod(fd, mode)
             file.write(data)
+
+    def _make_folder(self, path: bytes) -> None:
+        """Make a folder and those it lies in, unless they are there."""
+        try:
+            os.mkdir(path)
+        except FileExistsError:
+            return
+        except FileNotFoundError:
+            self._make_folder(os.path.dirname(path))
+            os.mkdir(path)
+        if self._public:
+            os.chmod(path, 0o755)  # noqa: S103 on purpose; its place is as closed as before
 
 
 def fits(path: bytes) -> bool:

@@ -75,6 +75,13 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def _paths(text: str) -> tuple[str, ...]:
+    found = _names(text)
+    if any(not path.startswith("/") for path in found):
+        raise ValueError("is no list of absolute paths")
+    return tuple(os.path.normpath(path) for path in found)
+
+
 def _networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
     try:
         return tuple(ipaddress.ip_network(name, strict=False) for name in _names(text))
@@ -135,6 +142,32 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("parse_memory", "4G", "address space of a parse, in bytes", _bytes),
     Setting("parse_output", "8M", "bytes a DAG file may print while it is parsed", _bytes),
     Setting("parse_result", "64M", "bytes of documents one DAG file may yield", _bytes),
+    Setting("parse_disk", "256M", "bytes of temporary files a DAG file may write", _bytes),
+    Setting("parse_processes", "128", "processes and threads a DAG file may have, in the sandbox", _count),
+    Setting(
+        "sandbox",
+        "auto",
+        "what confines DAG files: the best that is here (auto), full, landlock or off",
+        _one_of("auto", "full", "landlock", "off"),
+    ),
+    Setting("sandbox_user", "nobody", "whom DAG files run as where gitdags runs as root"),
+    Setting("sandbox_paths", "", "folders beside the environment that DAG files may read", _paths),
+    Setting(
+        "trusted_refs",
+        "",
+        "branches, or full names of refs, whose commits are trusted; empty: the default branch",
+        _names,
+    ),
+    Setting(
+        "secrets",
+        "never",
+        "which commits' files may read the secrets of the env file: never any, or trusted ones",
+        _one_of("never", "trusted"),
+    ),
+    Setting("environments", "", "file of environments; empty: environments.toml beside config.toml"),
+    Setting(
+        "build_environments", "false", "build what trusted commits ask for, with uv", _boolean
+    ),
     Setting("min_update_interval", "0", "seconds between two `index REF` of one moving ref", _seconds),
     Setting("min_fetch_interval", "10", "seconds until `load_dag` asks again what a ref means", _seconds),
     Setting("size_budget", "1M", "largest document that `check` passes", _bytes, project=True),
@@ -186,6 +219,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("web_user_header", "X-Forwarded-User", "header in which a proxy names the user"),
     Setting("web_groups_header", "X-Forwarded-Groups", "header with the user's groups, by commas"),
     Setting("web_readers", "", "who may read: sales=ada @finance, *=*; empty: who may enter"),
+    Setting("airflow_web", "false", "pages inside Airflow's API server, below /gitdags", _boolean),
     Setting("webhook_secret_file", "", "file with the secret that webhooks are signed with"),
     Setting("airflow_api", "", "where Airflow's pages are, for `run`"),
     Setting("airflow_token", "", "bearer token for Airflow's own API", secret=True),
@@ -249,6 +283,13 @@ class Settings:
             return Path(self["home"]).expanduser().absolute()
         base = self._env.get("XDG_DATA_HOME") or "~/.local/share"
         return Path(base).expanduser().absolute() / "gitdags"
+
+    @property
+    def environments(self) -> Path:
+        """The file of rules that say which interpreter parses which commits."""
+        if self["environments"]:
+            return Path(self["environments"]).expanduser().absolute()
+        return user_file(self._env).with_name("environments.toml")
 
     @property
     def spool(self) -> Path:

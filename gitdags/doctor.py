@@ -17,6 +17,8 @@ from gitdags import git, hooks, program
 from gitdags.catalog import Catalog
 from gitdags.config import Settings
 from gitdags.errors import GitdagsError, shown
+from gitdags.model import RegisteredRepository
+from gitdags.serialize import builds, sandbox
 from gitdags.serialize.environment import default_python, probe
 
 _SPOOL_AGE = 300.0
@@ -40,6 +42,8 @@ def examine(settings: Settings, catalog: Catalog) -> Iterator[Diagnosis]:
         yield Diagnosis("warning", "git", "there is no git program", "apt-get install git")
     yield from _home(settings)
     yield _airflow(settings)
+    yield _sandbox(settings)
+    yield from _uv(settings)
     yield from _mounts()
     try:
         counts = catalog.counts()
@@ -57,6 +61,7 @@ def examine(settings: Settings, catalog: Catalog) -> Iterator[Diagnosis]:
             yield Diagnosis("fault", repo.name, error.message, error.hint)
             continue
         yield from _repository(repo.name, repo.path, opened)
+        yield from _trust(catalog, repo)
 
 
 def _runs(catalog: Catalog) -> Iterator[Diagnosis]:
@@ -115,6 +120,61 @@ def _airflow(settings: Settings) -> Diagnosis:
     return Diagnosis(
         "ok", "airflow", f"{found.airflow} in {python}, {len(found.providers)} providers"
     )
+
+
+def _sandbox(settings: Settings) -> Diagnosis:
+    """Which tier confines DAG files; a lesser one with the reason."""
+    try:
+        found = sandbox.choose(settings["sandbox"], settings["sandbox_user"])
+    except GitdagsError as error:
+        return Diagnosis("fault", "sandbox", error.message, "apt-get install bubblewrap")
+    who = f", as {found.user}" if os.getuid() == 0 and found.confined else ""
+    if found.tier == sandbox.FULL:
+        said = f"full: bubblewrap, namespaces for each file, Landlock, seccomp{who}"
+        return Diagnosis("ok", "sandbox", said)
+    hint = (
+        "apt-get install bubblewrap"
+        if shutil.which("bwrap") is None
+        else ("bwrap --unshare-user --unshare-pid --unshare-net --ro-bind / / true")
+    )
+    if found.tier == sandbox.LANDLOCK:
+        said = f"landlock: Landlock and seccomp alone{who}"
+        if not found.reason:
+            return Diagnosis("ok", "sandbox", f"{said}, as asked for")
+        return Diagnosis("warning", "sandbox", f"{said}; {found.reason}", hint)
+    said = f"none ({found.reason}): only commits that trusted refs reach are parsed"
+    return Diagnosis("warning", "sandbox", said, hint)
+
+
+def _uv(settings: Settings) -> Iterator[Diagnosis]:
+    """What builds environments, where that is allowed."""
+    if not settings["build_environments"]:
+        return
+    try:
+        yield Diagnosis("ok", "environments", f"built by {builds.uv()}, for trusted commits")
+    except GitdagsError as error:
+        yield Diagnosis("fault", "environments", error.message, error.hint)
+
+
+def _trust(catalog: Catalog, repo: RegisteredRepository) -> Iterator[Diagnosis]:
+    """Which refs are trusted, what is kept from files, and rules that make no sense."""
+    try:
+        parsers = catalog.history(repo).parsers
+        rules = len(parsers.rules.rules)
+    except GitdagsError as error:
+        yield Diagnosis("fault", repo.name, error.message, error.hint)
+        return
+    refs = parsers.trust.refs
+    if not refs:
+        yield Diagnosis(
+            "warning", repo.name, "no ref is trusted: trusted_refs names none that is here",
+            f"git -C {shlex.quote(repo.path)} for-each-ref",
+        )  # fmt: skip
+        return
+    kept = f", {len(parsers.withheld)} secrets withheld" if parsers.withheld else ""
+    ruled = f", {rules} rules for environments" if rules else ""
+    named = ", ".join(refs[:3]) + (f" and {len(refs) - 3} more" if len(refs) > 3 else "")
+    yield Diagnosis("ok", repo.name, f"trusted: {named}{kept}{ruled}")
 
 
 def _mounts() -> Iterator[Diagnosis]:

@@ -11,34 +11,22 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 from gitdags import git, scratch
 from gitdags.checkout import Checkout
 from gitdags.config import Settings
 from gitdags.git import Repository, display
 from gitdags.model import Commit, ParseFailure, RegisteredRepository, StoredEnvironment
+from gitdags.parsers import Parser, Parsers
+from gitdags.pools import Pools
 from gitdags.serialize import document
 from gitdags.serialize.discovery import DagFile, Discovery, Layout
-from gitdags.serialize.environment import (
-    RECORDER,
-    Environment,
-    default_python,
-    env_hash,
-    probe,
-    read_env_file,
-)
+from gitdags.serialize.environment import RECORDER, Environment
 from gitdags.serialize.era import Eras
-from gitdags.serialize.pool import (
-    WORKER,
-    Limits,
-    NoAirflow,
-    Outcome,
-    Pool,
-    Request,
-    Surroundings,
-)
+from gitdags.serialize.pool import Limits, Outcome, Pool, Request, Surroundings
+from gitdags.serialize.sandbox import WORKER
 from gitdags.store import FoundDag, Snapshot, Store
+from gitdags.trust import Untrusted
 
 _NEAR = 500
 """How far back the nearest indexed commit is looked for."""
@@ -57,7 +45,9 @@ class IndexReport:
     recorded: int = 0
     """files that the recorder parsed beside Airflow"""
     skipped: tuple[tuple[str, str], ...] = ()
-    """(commit, reason) of those whose trees cannot be read"""
+    """(commit, reason) of those whose trees cannot be read, or that are not trusted enough here"""
+    warnings: tuple[str, ...] = ()
+    """what was not as the settings, or the machine, would best have it"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,13 +84,11 @@ class History:
         self, repo: Repository, registered: RegisteredRepository, store: Store, settings: Settings
     ) -> None:
         self.repo, self.registered, self.store, self.settings = repo, registered, store, settings
-        self.python: str = settings["python"] or default_python()
-        self._variables = read_env_file(Path(registered.env_file)) if registered.env_file else {}
-        self._bases: dict[str, Environment] = {}
+        self.parsers = Parsers(repo, registered, settings, self.layout)
+        self._discoveries: dict[int, Discovery] = {}  # era -> how it finds files
         self._eras = Eras(repo)
         self.heard: Callable[[int, int], None] | None = None
         """told (files parsed, files to parse) of the commit in work"""
-        self._cache = settings.home / "cache" / "environments.json"
 
     @property
     def dags_folder(self) -> str:
@@ -127,41 +115,28 @@ class History:
         Another version of Airflow or Python is no reason to parse again, unless an interpreter was
         asked for in so many words.
         """
-        if (environment.layout, environment.env_file) != (self.layout, env_hash(self._variables)):
+        if environment.layout != self.layout or environment.env_file not in self.parsers.env_files:
             return False
         if self.settings["engine"] not in ("auto", environment.engine):
             return False
         if self.settings.origin("python")[1] != "flag":
             return True
-        wanted = probe(self.python, self._cache, environment.engine)
+        wanted = self.parsers.default(environment.engine).environment
         return (environment.airflow, environment.python) == (wanted.airflow, wanted.python)
 
-    @cached_property
+    @property
     def engines(self) -> tuple[str, ...]:
         """What parses: the engine asked for; of ``auto``, Airflow where there is one, the recorder.
 
         The first of them parses every commit. The recorder after Airflow parses those that Airflow
-        leaves files of unread, and their neighbours. Raises NoAirflow.
+        leaves files of unread, and their neighbours. Raises NoAirflow or BadRules.
         """
-        wanted = self.settings["engine"]
-        if wanted != "auto":
-            return (wanted,)
-        try:
-            probe(self.python, self._cache)
-        except NoAirflow:
-            return (RECORDER,)
-        return ("airflow", RECORDER)
+        return self.parsers.engines
 
     def environment(self, commit: Commit, engine: str | None = None) -> Environment:
         """What this commit would be parsed in now, by the first engine or another. Raises NoAirflow."""
-        engine = engine or self.engines[0]
-        if engine not in self._bases:
-            found = probe(self.python, self._cache, engine)
-            self._bases[engine] = dataclasses.replace(
-                found, env_file=env_hash(self._variables), layout=self.layout
-            )
-        base = self._bases[engine]
-        if not self.settings["plugins"] or engine == RECORDER:
+        base = self.parsers.of(commit, engine or self.engines[0]).environment
+        if not self.settings["plugins"] or not base.exact:
             return base
         plugins = self.repo.follow(commit.tree, self.settings["plugins_folder"].encode())
         oid = plugins[1].oid if plugins is not None and plugins[1].is_tree else None
@@ -178,21 +153,28 @@ class History:
         """Parse what the store lacks of these commits. Each is stored whole or not at all.
 
         A commit whose tree another one has already shown is stored without parsing. Of several
-        commits, one whose tree cannot be read is skipped and reported. Raises NoAirflow,
-        StoreUnavailable, TreeTooLarge, CorruptObject or MissingObject; what was stored stays.
+        commits, one whose tree cannot be read, or that needs a sandbox where there is none, is
+        skipped and reported. Raises NoAirflow, BadRules, Untrusted, StoreUnavailable, TreeTooLarge,
+        CorruptObject or MissingObject; what was stored stays.
         """
         began = time.monotonic()
         report = IndexReport(commits=len(commits))
+        self.parsers.look_again()
         for number, engine in enumerate(self.engines):
             wanted = commits if number == 0 else self._neighbourhood(commits)
             todo = self.missing(wanted, engine)
             for done, part in enumerate(self._run(todo, engine) if todo else ()):
                 if number > 0:
-                    part = IndexReport(recorded=part.parsed, documents_new=part.documents_new)
+                    part = dataclasses.replace(part, parsed=0, errors=0, recorded=part.parsed)
                 report = _sum(report, part)
                 if progress is not None:
                     progress(Progress(done + 1, len(todo), report.parsed, todo[done].sha))
-        return dataclasses.replace(report, seconds=round(time.monotonic() - began, 3))
+        done_any = report.parsed or report.recorded or report.skipped
+        return dataclasses.replace(
+            report,
+            seconds=round(time.monotonic() - began, 3),
+            warnings=self._warnings() if done_any else (),
+        )
 
     def record(self, commits: Sequence[Commit]) -> bool:
         """Have the recorder parse what it has not yet of these commits; False where it may not."""
@@ -212,8 +194,8 @@ class History:
         if not commits:
             return []
         indexed = self.store.indexed(self.registered)
-        family = self.environment(commits[0]).family
-        mine = {e.id for e in self.store.environments().values() if e.family == family}
+        families = {self.environment(commit).family for commit in commits}
+        mine = {e.id for e in self.store.environments().values() if e.family in families}
         failing = self.store.failing(self.registered, mine)
         known = {sha for sha, environments in indexed.items() if mine.intersection(environments)}
         found: dict[str, Commit] = {}
@@ -229,16 +211,21 @@ class History:
     def parse(
         self, commit: Commit, *, hash_seed: str = "0", only: Collection[str] | None = None
     ) -> Iterator[ParsedFile]:
-        """Parse a commit anew, without the store: all its DAG files, or ``only`` some (as shown)."""
+        """Parse a commit anew, without the store: all its DAG files, or ``only`` some (as shown).
+
+        Raises NoAirflow, BadRules or Untrusted.
+        """
         wanted = [(commit, only)]
         yield from (parsed for _, parsed in self.parse_each(wanted, hash_seed=hash_seed))
 
     def parse_each(
         self, wanted: Sequence[tuple[Commit, Collection[str] | None]], *, hash_seed: str = "0"
     ) -> Iterator[tuple[Commit, ParsedFile]]:
-        """The same of several commits, each with its own ``only``, by one parser."""
+        """The same of several commits, each with its own ``only``, by as few parsers as can be."""
+        self.parsers.look_again()
         found = []
         for commit, only in wanted:
+            self.parsers.admit(commit)
             environment = self.environment(commit)
             there = self._discovery(environment).find(commit.tree).files
             mine = [file for file in there if only is None or display(file.path) in only]
@@ -247,8 +234,10 @@ class History:
         if not most:
             return
         engine = self.engines[0]
-        with self._checkout() as checkout, self._pool(engine, hash_seed, most) as pool:
+        with ExitStack() as stack:
+            checkout, pools = self._tools(stack, hash_seed, most)
             for commit, environment, files, era in found:
+                pool = pools.of(self.parsers.of(commit, engine))
                 for parsed in self._parse(pool, checkout, commit, environment, files, era):
                     yield commit, parsed
 
@@ -256,30 +245,55 @@ class History:
 
     def _run(self, todo: Sequence[Commit], engine: str) -> Iterator[IndexReport]:
         """Index each commit; one report a commit."""
-        # Which files are looked at is the first engine's to say: the others are held against it.
-        discovery = self._discovery(self.environment(todo[0]))
         with ExitStack() as stack:
-            tools: tuple[Pool, Checkout] | None = None
+            tools: tuple[Checkout, Pools] | None = None
             for commit in todo:
                 try:
                     environment = self.environment(commit, engine)
+                    # Which files are looked at is the first engine's to say: the others are held
+                    # against it.
+                    discovery = self._discovery(self.environment(commit))
                     if self.store.share(self.registered, commit.sha, commit.tree, environment):
                         yield IndexReport(reused=len(discovery.find(commit.tree).files))
                         continue
+                    self.parsers.admit(commit)
                     if tools is None:
-                        pool = stack.enter_context(self._pool(engine, "0", 0))
-                        tools = pool, stack.enter_context(self._checkout())
-                    yield self._index_one(*tools, commit, environment, discovery)
-                except (git.TreeTooLarge, git.CorruptObject, git.MissingObject) as error:
+                        tools = self._tools(stack)
+                    pool = tools[1].of(self.parsers.of(commit, engine))
+                    yield self._index_one(pool, tools[0], commit, environment, discovery)
+                except (
+                    git.TreeTooLarge,
+                    git.CorruptObject,
+                    git.MissingObject,
+                    Untrusted,
+                ) as error:
                     if len(todo) == 1:
                         raise
                     yield IndexReport(skipped=((commit.sha, error.message),))
+
+    def _tools(
+        self, stack: ExitStack, hash_seed: str = "0", files: int = 0
+    ) -> tuple[Checkout, Pools]:
+        """A checkout, and pools that parse what is in it; ended with the stack."""
+        checkout = stack.enter_context(self._checkout())
+        pools = Pools(lambda parser: self._pool(parser, checkout, hash_seed, files))
+        return checkout, stack.enter_context(pools)
+
+    def _warnings(self) -> tuple[str, ...]:
+        found = [f"environment {name}: {why}" for name, why in self.parsers.problems.items()]
+        confinement = self.parsers.confinement
+        if not confinement.confined:
+            found.append(
+                f"there is no sandbox ({confinement.reason}): only trusted commits are parsed"
+            )
+        return tuple(found)
 
     @contextmanager
     def _checkout(self) -> Iterator[Checkout]:
         place = scratch.make("tree")
         try:
-            yield Checkout(self.repo, place, bytecode=False)
+            # Its parent is ours alone; what lies in it, a DAG file's user must be able to read.
+            yield Checkout(self.repo, place / "trees", bytecode=False, public=True)
         finally:
             shutil.rmtree(place, ignore_errors=True)
 
@@ -444,11 +458,13 @@ class History:
         return [(display(path), found[path]) for path in sorted(found)]
 
     def _discovery(self, environment: Environment) -> Discovery:
-        syntax = self.settings["ignore_syntax"]
-        if syntax == "auto":
-            syntax = "glob" if environment.era >= 3 else "regexp"
-        layout = Layout(self.dags_folder, syntax, self.settings["safe_mode"], environment.era)
-        return Discovery(self.repo, layout)
+        if environment.era not in self._discoveries:
+            syntax = self.settings["ignore_syntax"]
+            if syntax == "auto":
+                syntax = "glob" if environment.era >= 3 else "regexp"
+            layout = Layout(self.dags_folder, syntax, self.settings["safe_mode"], environment.era)
+            self._discoveries[environment.era] = Discovery(self.repo, layout)
+        return self._discoveries[environment.era]
 
     def _era(self, environment: Environment, commit: Commit, files: Sequence[DagFile]) -> str:
         """The version of Airflow that a commit is for, where it is a stand-in that parses."""
@@ -456,23 +472,29 @@ class History:
             return ""
         return self._eras.of(commit.tree, [file.blob for file in files])
 
-    def _pool(self, engine: str, hash_seed: str, files: int) -> Pool:
+    def _pool(self, parser: Parser, checkout: Checkout, hash_seed: str, files: int) -> Pool:
         """A pool of as many jobs as settings say, and no more than ``files`` (0: any number)."""
-        jobs = self.settings["jobs"] or os.cpu_count() or 1
+        settings = self.settings
+        jobs = settings["jobs"] or os.cpu_count() or 1
         surroundings = Surroundings(
-            self.python,
+            parser.python,
             self.dags_folder,
-            self.settings["plugins_folder"],
-            self.settings["plugins"],
-            self._variables,
+            settings["plugins_folder"],
+            settings["plugins"],
+            self.parsers.variables(parser),
             hash_seed,
-            engine,
+            parser.environment.engine,
+            self.parsers.confinement,
+            checkout.place,
+            (*parser.environment.readable, *settings["sandbox_paths"]),
         )
         limits = Limits(
-            self.settings["parse_timeout"],
-            self.settings["parse_memory"],
-            self.settings["parse_output"],
-            self.settings["parse_result"],
+            settings["parse_timeout"],
+            settings["parse_memory"],
+            settings["parse_output"],
+            settings["parse_result"],
+            settings["parse_disk"],
+            settings["parse_processes"],
         )
         return Pool(surroundings, limits, min(jobs, files) if files else jobs)
 

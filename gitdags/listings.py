@@ -106,14 +106,16 @@ class Listings:
         moved: Callable[[str], str | None],
         *,
         parse: bool,
+        only: Collection[str] | None = None,
     ) -> Pair:
         """The listings of two commits that may be compared; parsed if they must be.
 
-        ``moved`` gives the path that a file of the first has in the second. Raises NotIndexed where
-        there is no environment that both were parsed in.
+        Airflow's hold the DAGs of ``only``, else those that the two do not have alike. ``moved`` gives
+        the path that a file of the first has in the second. Raises NotIndexed where there is no
+        environment that both were parsed in.
         """
         left, right = self._shared(a, b, parse)
-        old, new = self._listing(a[0], left), self._listing(b[0], right)
+        old, new = self._differing((a[0], left), (b[0], right), only)
         notes = []
         if left.plugins != right.plugins:
             notes.append("the repository's plugins differ between the two")
@@ -194,6 +196,34 @@ class Listings:
             f"{typed(a[1])} and {typed(b[1])} were never parsed in the same environment",
             hint=f"gitdags index {typed(a[1])} && gitdags index {typed(b[1])}",
         )
+
+    def _differing(
+        self,
+        a: tuple[Commit, StoredEnvironment],
+        b: tuple[Commit, StoredEnvironment],
+        only: Collection[str] | None,
+    ) -> tuple[Listing, Listing]:
+        """Two listings without the DAGs that are the same in both; of failures all."""
+        manifests = [
+            self._store.manifests(self._registered, [commit.sha], [environment.id])[commit.sha][1]
+            for commit, environment in (a, b)
+        ]
+        dag_ids = self._store.differing(*manifests) if only is None else only
+        errors = self._store.errors_of(manifests)
+        left, right = (
+            Listing(
+                self._registered.name,
+                commit.sha,
+                environment.id,
+                tuple(
+                    dataclasses.replace(row, environment=environment.id, engine=environment.engine)
+                    for row in self._store.rows_of(manifest, dag_ids)
+                ),
+                tuple(errors[manifest]),
+            )
+            for (commit, environment), manifest in zip((a, b), manifests, strict=True)
+        )
+        return left, right
 
     def _listing(self, commit: Commit, environment: StoredEnvironment) -> Listing:
         listing = self._store.listing(self._registered, commit.sha, environment)

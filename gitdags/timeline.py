@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import itertools
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from gitdags import versions
@@ -128,7 +128,7 @@ class Timeline:
         the few before it.
         """
         commits = list(itertools.islice(self._repo.first_parents(start), limit + 1 + _MARGIN))
-        walked = self._walk_engines(commits, None)
+        walked = self._walk_engines(commits, None, self._touched(commits))
         shown = commits[:limit]
         asked = {commit.sha for commit in shown}
         settled = versions.settle(
@@ -145,12 +145,16 @@ class Timeline:
 
     def snapshots(self, commits: Sequence[Commit]) -> list[tuple[Commit, str]]:
         """(commit, manifest hash) of those that are indexed, in the order given, within one family."""
-        known = self._store.indexed_of(self._registered, [commit.sha for commit in commits])
-        environments = self._of_family(self._families(commits, known)[0])
-        found = self._store.manifests(
-            self._registered, [commit.sha for commit in commits], environments
-        )
-        return [(c, found[c.sha][1]) for c in commits if c.sha in found]
+        everything = self._store.snapshots(self._registered)
+        known = {c.sha: [e for e, _ in everything.get(c.sha, ())] for c in commits}
+        family = set(self._of_family(self._families(commits, known)[0]))
+        found = []
+        for commit in commits:
+            for environment, manifest in everything.get(commit.sha, ()):
+                if environment in family:
+                    found.append((commit, manifest))
+                    break
+        return found
 
     def blame(self, start: str, dag_id: str) -> list[Blamed]:
         """Who brought each task and edge of a DAG that was seen along first parents."""
@@ -164,14 +168,38 @@ class Timeline:
                 documents.clear()  # removed here: what came back later is new
         return list(versions.blame(documents, boundary=walked.baseline is not None))
 
-    def _walk_engines(self, commits: Sequence[Commit], dag_id: str | None) -> _Walked:
+    def _touched(self, commits: Sequence[Commit]) -> frozenset[str] | None:
+        """The DAGs that not all of these commits have alike, in any environment; None for all of them."""
+        if not commits or not commits[-1].parents:
+            return None  # at the root all are new
+        manifests: dict[str, list[str]] = {}
+        everything = self._store.snapshots(self._registered)
+        for commit in commits:
+            for environment, manifest in everything.get(commit.sha, ()):
+                manifests.setdefault(environment, []).append(manifest)
+        found: set[str] = set()
+        for each in manifests.values():
+            for newer, older in itertools.pairwise(each):
+                found |= self._store.differing(newer, older)
+        if len(manifests) > 1:  # of one family, perhaps: then their DAGs are compared too
+            for newer, older in itertools.combinations([each[0] for each in manifests.values()], 2):
+                found |= self._store.differing(newer, older)
+        return frozenset(found)
+
+    def _walk_engines(
+        self,
+        commits: Sequence[Commit],
+        dag_id: str | None,
+        only: Collection[str] | None = None,
+    ) -> _Walked:
         """Replay commits by Airflow's documents, and by the recorder's where Airflow lacks a side."""
-        indexed = self._store.indexed(self._registered)
+        everything = self._store.snapshots(self._registered)
+        indexed = {sha: [e for e, _ in found] for sha, found in everything.items()}
         family, recorded_family = self._families(commits, indexed)
-        exact = self._walk(commits, dag_id, family, indexed)
+        exact = self._walk(commits, dag_id, family, indexed, only)
         if not self._auto or not exact.exact or not exact.unread:
             return exact
-        recorded = self._walk(commits, dag_id, recorded_family, indexed)
+        recorded = self._walk(commits, dag_id, recorded_family, indexed, only)
         words: dict[tuple[str, str], list[versions.Candidate | None]] = {}
         for number, walked in enumerate((exact, recorded)):
             for candidate in walked.candidates:
@@ -221,15 +249,24 @@ class Timeline:
         commits: Sequence[Commit],
         dag_id: str | None,
         family: str | None,
-        indexed: dict[str, list[str]],
+        indexed: Mapping[str, Sequence[str]],
+        only: Collection[str] | None = None,
     ) -> _Walked:
-        """Replay commits, given newest first, each against its nearest indexed first parent."""
+        """Replay commits, given newest first, each against its nearest indexed first parent.
+
+        ``only``: of the DAGs no more than these.
+        """
         environments = self._of_family(family)
         engine = self._store.environments()[environments[0]].engine if environments else ""
-        manifests = self._store.manifests(
-            self._registered, [commit.sha for commit in commits], environments
-        )
-        contents = self._contents({manifest for _, manifest in manifests.values()}, dag_id)
+        rank = {environment: i for i, environment in enumerate(environments)}
+        everything = self._store.snapshots(self._registered)
+        manifests = {
+            commit.sha: min(best, key=lambda pair: rank[pair[0]])
+            for commit in commits
+            if (best := [pair for pair in everything.get(commit.sha, ()) if pair[0] in rank])
+        }
+        held = {manifest for _, manifest in manifests.values()}
+        contents = self._contents(held, dag_id, only)
         walked = _Walked(exact=engine == "airflow")
         places: dict[str, Commit] = {}
         pending, begun = 0, False  # commits without a snapshot since the last that has one
@@ -251,9 +288,18 @@ class Timeline:
             pending, begun = 0, True
             walked.snapshots.append((commit, manifests[commit.sha][1]))
             content = contents[manifests[commit.sha][1]]
-            state, changes = versions.step(
-                before, commit, content, functools.partial(self.moved, place, commit)
-            )
+            compared = None if parent is None else manifests.get(place.sha)
+            changes: list[versions.Candidate] = []
+            if (
+                before is not None
+                and compared is not None
+                and compared[1] == manifests[commit.sha][1]
+            ):
+                state = before  # as at most commits: nothing differs
+            else:
+                state, changes = versions.step(
+                    before, commit, content, functools.partial(self.moved, place, commit)
+                )
             walked.states[commit.sha], places[commit.sha] = state, commit
             if content.failing:
                 walked.unread.add(commit.sha)
@@ -269,8 +315,13 @@ class Timeline:
         walked.unindexed += pending
         return walked
 
-    def _contents(self, manifests: set[str], dag_id: str | None) -> dict[str, versions.Content]:
-        dags = self._store.dags_of(manifests, dag_id)
+    def _contents(
+        self, manifests: set[str], dag_id: str | None, only: Collection[str] | None = None
+    ) -> dict[str, versions.Content]:
+        if only is None:
+            dags = self._store.dags_of(manifests, dag_id)
+        else:
+            dags = {manifest: self._store.rows_of(manifest, only) for manifest in manifests}
         errors = self._store.errors_of(manifests)
         return {
             manifest: versions.Content(

@@ -13,6 +13,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import urllib.request
+import webbrowser
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -87,6 +89,7 @@ def main(argv: Sequence[str]) -> int:
         demo.say("Now it is yours:")
         print(f"  export GITDAGS_HOME={home} PATH={Path(GITDAGS).parent}:$PATH")
         print("  gitdags log        gitdags show tutorial --graph        gitdags diff 2.10.5 3.3.2")
+        pages(demo, "yours" if args.where else COMPARISON, stay=True)
     return 0
 
 
@@ -314,6 +317,45 @@ def _end_of_handler(clone: Path) -> None:
         os.close(fd)
 
 
+COMPARISON = "examples/compare?from=2.10.5&to=3.3.2&dag=example_dag_decorator"
+
+
+def in_a_browser(demo: Demo) -> None:
+    """The page of two releases compared, fetched and looked at."""
+    if demo.check:  # a person gets it at the very end, and it stays
+        pages(demo, COMPARISON, stay=False)
+
+
+def pages(demo: Demo, path: str, *, stay: bool) -> None:
+    """Serve, name the address of a page and fetch it; with ``stay`` until a person ends it."""
+    demo.say("And all of it in a browser")
+    print("\n$ gitdags serve --port 0", flush=True)
+    server = subprocess.Popen(
+        [GITDAGS, "-q", "serve", "--port", "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=demo.environ,
+    )
+    try:
+        assert server.stdout is not None
+        address = server.stdout.readline().strip()
+        demo.verify(bool(address), "serve prints its address")
+        page = f"{address}{path}"
+        print(f"  {page}", flush=True)
+        with urllib.request.urlopen(page, timeout=60) as answer:
+            text = answer.read().decode()
+        for part in ("<svg", 'class="node', "airflow 3.3.2", 'class="delta') * (path == COMPARISON):
+            demo.verify(part in text, f"the page of the comparison has {part}")
+        if stay and sys.stdin.isatty():
+            print("  it stays until Ctrl-C", flush=True)
+            webbrowser.open(page)
+            with contextlib.suppress(KeyboardInterrupt):
+                server.wait()
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
 STEPS: list[Callable[[Demo], None]] = [
     history,
     at_a_commit,
@@ -322,6 +364,7 @@ STEPS: list[Callable[[Demo], None]] = [
     as_folders,
     deployments,
     a_run,
+    in_a_browser,
 ]
 
 if __name__ == "__main__":

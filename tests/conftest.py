@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -15,6 +16,11 @@ import pytest
 from gitdags.catalog import Catalog
 from gitdags.config import Settings
 from tests.postgres import server
+from tests.wheels import make_index
+
+# A shell's background jobs ignore SIGINT, and what they start inherits that: then nothing that a test
+# interrupts would ever end.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DATE = "2025-01-{day:02d}T12:00:00Z"
 
@@ -155,6 +161,12 @@ def catalog(settings: Settings) -> Iterator[Catalog]:
     """An empty catalog. Parses with the interpreter the tests run in."""
     with Catalog(settings) as catalog:
         yield catalog
+
+
+@pytest.fixture
+def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of wheels that uv takes packages from, and no registry."""
+    return make_index(tmp_path, monkeypatch)
 
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

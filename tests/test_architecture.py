@@ -32,7 +32,7 @@ LAYERS = [
         "gitdags.annotate",
         "gitdags.depot",
     },
-    {"gitdags.mirror"},
+    {"gitdags.mirror", "gitdags.trust"},
     {"gitdags.serialize"},
     {
         "gitdags.store",
@@ -45,6 +45,9 @@ LAYERS = [
         "gitdags.layout",
         "gitdags.labels",
     },
+    {"gitdags.environments"},
+    {"gitdags.parsers"},
+    {"gitdags.pools", "gitdags.trial"},
     {"gitdags.history", "gitdags.registry", "gitdags.timeline", "gitdags.hooks"},
     {
         "gitdags.listings",

@@ -36,7 +36,8 @@ made = DAG("linker", schedule=None)
 
 @pytest.mark.parametrize("jobs", ["1", "4"])
 def test_a_file_cannot_spoil_its_neighbours(repo: Repo, tmp_path: Path, jobs: str) -> None:
-    settings = Settings({"home": str(tmp_path / "home"), "jobs": jobs}, {})
+    """Without a sandbox it can write, and is found out; with one it cannot, and is told so."""
+    settings = Settings({"home": str(tmp_path / "home"), "jobs": jobs, "sandbox": "off"}, {})
     first = repo.commit({"dags/aa_spoiler.py": SPOILER, "dags/zz_good.py": dag("good")})
     second = repo.commit({"dags/aa_spoiler.py": None, "dags/other.py": dag("other")})
     with Catalog(settings) as catalog:
@@ -47,19 +48,31 @@ def test_a_file_cannot_spoil_its_neighbours(repo: Repo, tmp_path: Path, jobs: st
         assert catalog.dags(found, first).errors == ()
 
 
-def test_nothing_is_written_through_a_link_that_a_file_planted(
-    catalog: Catalog, repo: Repo, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("tier", ["full", "landlock"])
+def test_a_sandboxed_file_cannot_write_beside_itself(repo: Repo, tmp_path: Path, tier: str) -> None:
+    settings = Settings({"home": str(tmp_path / "home"), "jobs": "2", "sandbox": tier}, {})
+    tip = repo.commit({"dags/aa_spoiler.py": SPOILER, "dags/zz_good.py": dag("good")})
+    with Catalog(settings) as catalog:
+        listing = catalog.dags(catalog.registry.add(str(repo.path)), tip)
+    assert [row.dag_id for row in listing.dags] == ["good"]
+    (error,) = listing.errors
+    assert error.file == "dags/aa_spoiler.py"
+    assert error.type in ("OSError", "PermissionError")
+
+
+def test_nothing_is_written_through_a_link_that_a_file_planted(repo: Repo, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.mkdir()
     (victim / "zz.py").write_text("mine")
     repo.commit({"dags/aa.py": LINKER.format(victim=str(victim)), "dags/zz.py": dag("zz")})
     repo.commit({"dags/zz.py": dag("zz", "new"), "dags/more.py": dag("more")})
-    found = catalog.registry.add(str(repo.path))
-    catalog.index(found, everything=True)
+    settings = Settings({"home": str(tmp_path / "home"), "jobs": "2", "sandbox": "off"}, {})
+    with Catalog(settings) as catalog:
+        found = catalog.registry.add(str(repo.path))
+        catalog.index(found, everything=True)
+        assert [row.dag_id for row in catalog.dags(found).dags] == ["linker", "more", "zz"]
     assert [p.name for p in victim.iterdir()] == ["zz.py"]
     assert (victim / "zz.py").read_text() == "mine"
-    assert [row.dag_id for row in catalog.dags(found).dags] == ["linker", "more", "zz"]
 
 
 def test_one_bad_commit_is_skipped_and_said(catalog: Catalog, repo: Repo) -> None:

@@ -39,8 +39,9 @@ class Outbox:
 
     def _begin(self) -> None:
         """No threads yet, as in a process that was just forked; what they hold is not ours."""
-        self._syncing = self._forwarding = False
-        self._more = threading.Event()
+        self._syncing = self._forwarding = self._more = False
+        self._lock = threading.Lock()
+        """for the decision to end, or to start, the thread that hands on"""
         self._idle = threading.Event()
         self._idle.set()
         self._complaints: set[str] = set()
@@ -60,12 +61,8 @@ class Outbox:
         if not sync and not self._syncing:
             self._syncing = True
             self._start(self._sync)
-        if self._remote is not None:
-            self._more.set()
-            if not self._forwarding:
-                self._forwarding = True
-                self._idle.clear()
-                self._start(self._forward)
+        if self._remote is not None and self._wants_thread():
+            self._start(self._forward)
 
     def settle(self, seconds: float) -> None:
         """Wait until everything is handed on, for so long at most: this process is about to end."""
@@ -85,15 +82,35 @@ class Outbox:
         except OSError as error:
             self._complain("sync", f"stamps may be lost in a power cut: {error.strerror}")
 
+    def _wants_thread(self) -> bool:
+        """Note that there is more to hand on; whether nobody is at it."""
+        with self._lock:
+            self._more = True
+            if self._forwarding:
+                return False
+            self._forwarding = True
+            self._idle.clear()
+            return True
+
+    def _goes_on(self) -> bool:
+        """Whether more has come since the thread last looked; else it ends."""
+        with self._lock:
+            more, self._more = self._more, False
+            if not more:
+                self._forwarding = False
+                self._idle.set()
+            return more
+
     def _forward(self) -> None:
         """Hand on what the spool has until nothing comes any more; what fails stays in it."""
         try:
-            while self._more.is_set():
-                self._more.clear()
+            while self._goes_on():
                 self._forward_all()
-        finally:
-            self._forwarding = False
-            self._idle.set()
+        except Exception:
+            log.exception("gitdags: stamps stay in the spool")
+            with self._lock:
+                self._forwarding = False
+                self._idle.set()
 
     def _forward_all(self) -> None:
         assert self._remote is not None

@@ -37,6 +37,8 @@ def run(context: Context, args: argparse.Namespace) -> int:
         )
     for sha, reason in report.skipped:
         context.note(f"warning: skipped {sha[:12]}: {reason}")
+    for warning in report.warnings:
+        context.note(f"warning: {warning}")
     if context.json:
         context.write_json(report)
         return 0

@@ -39,6 +39,7 @@ COMMANDS = {
     "mount": "show every ref of every registered repository as a folder, read-only",
     "umount": "take a mount down",
     "serve": "show all of this in a browser: pages and an API",
+    "environments": "list, build and test the interpreters that parse different commits",
     "token": "make, list and revoke the tokens that open a server",
     "hooks": "install, remove or check the Git hooks that record which refs moved",
     "deploys": "list the recorded moves of refs, newest first",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -360,6 +360,13 @@ class Repository:
         return older == newer or bool(
             self._git.descendant_of(pygit2.Oid(hex=newer), pygit2.Oid(hex=older))
         )
+
+    def ancestors(self, tips: Sequence[str]) -> set[str]:
+        """These commits and every one that is reachable from them, by SHA."""
+        walker = self._git.walk(None, SortMode.NONE)
+        for tip in tips:
+            walker.push(pygit2.Oid(hex=tip))
+        return {str(raw.id) for raw in walker}
 
     # ── trees and blobs ───────────────────────────────────────────────────────────────────
 

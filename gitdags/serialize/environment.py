@@ -26,7 +26,7 @@ RECORDER = "recorder"
 """The engine that stands in for Airflow, beside ``airflow`` itself."""
 
 _PROBE = """
-import importlib.metadata as m, json, platform, sys, sysconfig
+import importlib.metadata as m, json, os, platform, sys, sysconfig
 found = {}
 for d in m.distributions():
     name = (d.metadata["Name"] or "").lower().replace("_", "-")
@@ -35,7 +35,10 @@ for d in m.distributions():
 paths = sorted({sysconfig.get_path(k) for k in ("purelib", "platlib")})
 places = {*paths, sysconfig.get_path("stdlib"), sys.prefix, sys.base_prefix, sys.executable}
 print(json.dumps({"python": platform.python_version(), "packages": found, "paths": paths,
-                  "places": sorted(places - {"/", "/usr", "/usr/local"}, key=len, reverse=True)}))
+                  "places": sorted(places - {"/", "/usr", "/usr/local"}, key=len, reverse=True),
+                  "readable": sorted({os.path.abspath(p) for p in (*places, *sys.path,
+                      os.path.dirname(os.path.realpath(sys.executable))) if p}
+                      - {"/", "/usr", "/usr/local"})}))
 """
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -51,15 +54,19 @@ class Environment:
     engine: str
     airflow: str
     python: str
-    providers: Mapping[str, str]
+    providers: Mapping[str, str] = field(hash=False)
     env_file: str | None = None
     """SHA-256 of the variables, None without any"""
     plugins: str | None = None
     """tree id of the plugins at the commit, None where they are not loaded"""
     layout: str = ""
     """hash of how the repository is laid out and its files are found"""
+    build: str | None = None
+    """what gitdags built it of, None where the interpreter was there already"""
     site: tuple[str, ...] = field(default=(), compare=False)
     """where the interpreter and its packages lie, longest first; no part of the identity"""
+    readable: tuple[str, ...] = field(default=(), compare=False)
+    """the same, and all else that it imports from: what a sandbox must let be read"""
 
     @property
     def id(self) -> str:
@@ -88,7 +95,8 @@ class Environment:
         return named(self.engine, self.airflow, self.python)
 
     def _shared(self) -> dict[str, Any]:
-        return {
+        built = {"build": self.build} if self.build is not None else {}
+        return built | {
             "engine": self.engine,
             "airflow": self.airflow,
             "python": self.python,
@@ -115,13 +123,27 @@ def probe(python: str, cache: Path | None, engine: str = "airflow") -> Environme
     packages: dict[str, str] = facts["packages"]
     if engine == RECORDER:
         own = {"recorder": REVISION}
-        return Environment(RECORDER, "", facts["python"], own, site=tuple(facts["places"]))
+        return Environment(
+            RECORDER,
+            "",
+            facts["python"],
+            own,
+            site=tuple(facts["places"]),
+            readable=tuple(facts["readable"]),
+        )
     version = packages.get("apache-airflow-core") or packages.get("apache-airflow")
     if version is None:
         raise NoAirflow(f"{shown(python)} has no Airflow", hint="pip install 'gitdags[airflow]'")
     prefix = "apache-airflow-providers-"
     providers = {n.removeprefix(prefix): v for n, v in packages.items() if n.startswith(prefix)}
-    return Environment("airflow", version, facts["python"], providers, site=tuple(facts["places"]))
+    return Environment(
+        "airflow",
+        version,
+        facts["python"],
+        providers,
+        site=tuple(facts["places"]),
+        readable=tuple(facts["readable"]),
+    )
 
 
 def _ask(python: str, cache: Path | None) -> dict[str, Any]:
@@ -148,7 +170,7 @@ def _ask(python: str, cache: Path | None) -> dict[str, Any]:
 
 def _remembered(python: str, cache: Path | None) -> dict[str, Any] | None:
     facts = _read(cache).get(python) if cache is not None else None
-    if not isinstance(facts, dict) or "places" not in facts:
+    if not isinstance(facts, dict) or "readable" not in facts:
         return None
     if facts.get("times") != _times([python, *facts["paths"]]):
         return None

@@ -24,8 +24,9 @@ from typing import Any
 
 from gitdags import scratch
 from gitdags.errors import GitdagsError, shown
+from gitdags.serialize import sandbox
+from gitdags.serialize.sandbox import WORKER, Confinement
 
-WORKER = Path(__file__).parent / "worker"
 KEPT_OUTPUT = 64 << 10
 """Bytes of what a DAG file prints that are kept, the first ones."""
 _MOST_MODULES = 1_000  # modules of Airflow that children asked for, imported for the next ones
@@ -40,17 +41,22 @@ class NoAirflow(GitdagsError):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one DAG file may use: wall seconds, bytes of address space, bytes out."""
+    """What one DAG file may use: wall seconds, bytes, processes and threads.
+
+    ``memory`` holds for the address space of each process, and for what all of them hold together.
+    """
 
     timeout: float = 30.0
     memory: int = 4 << 30
     output: int = 8 << 20
     result: int = 64 << 20
+    disk: int = 256 << 20
+    processes: int = 128
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What every parse of a pool sees beside the tree: layout and environment variables."""
+    """What every parse of a pool sees beside the tree: layout, environment variables, sandbox."""
 
     python: str
     dags_folder: str = "dags"
@@ -60,6 +66,11 @@ class Surroundings:
     hash_seed: str = "0"
     engine: str = "airflow"
     """airflow, or recorder: what parses in that interpreter"""
+    confinement: Confinement = sandbox.OPEN
+    trees: Path | None = None
+    """the folder below which the root of every request lies; a sandbox has nothing else in sight"""
+    readable: tuple[str, ...] = ()
+    """what the environment consists of, for the sandbox: folders and files, absolute"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +111,9 @@ class _Job:
     verdict: tuple[str, str] | None = None
     """(type, message) of the limit that was passed first"""
     pipes: dict[int, bytearray] = field(default_factory=dict)
+    started: bool = False
     pid: int | None = None
+    """the child's process, where it has the same number for us: not in a sandbox of its own"""
 
 
 class Pool:
@@ -184,45 +197,53 @@ class Pool:
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        environ = {
-            "PATH": "/usr/local/bin:/usr/bin:/bin",
-            "LANG": "C.UTF-8",
-            "TZ": "UTC",
-            "HOME": str(self.home),
-            "TMPDIR": str(self.home),
-            "USER": "dag",
-            "PYTHONHASHSEED": self.surroundings.hash_seed,
-            "AIRFLOW_HOME": str(self.home),
-            "PYTHON_OPERATORS_VIRTUAL_ENV_MODE": "1",  # Airflow's word for: set up no database
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
-            "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "0",  # ours is outside, where it holds
-            "AIRFLOW__CORE__DAGBAG_IMPORT_ERROR_TRACEBACK_DEPTH": "40",
-            "AIRFLOW__CORE__MAX_TEMPLATED_FIELD_LENGTH": str(1 << 30),
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "sqlite://",
-            "AIRFLOW__LOGGING__LOGGING_LEVEL": "CRITICAL",
-            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-            "SQLALCHEMY_SILENCE_UBER_WARNING": "1",
-        }
+        given = self.surroundings
+        program = shutil.which(given.python)
+        if program is None:
+            ours.close()
+            theirs.close()
+            raise _cannot_run(given.python, "there is no such program")
+        environ = sandbox.environment(
+            self.home,
+            {
+                "PYTHONHASHSEED": given.hash_seed,
+                "AIRFLOW_HOME": str(self.home),
+                "PYTHON_OPERATORS_VIRTUAL_ENV_MODE": "1",  # Airflow's word for: set up no database
+                "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+                "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+                "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "0",  # ours is outside, where it holds
+                "AIRFLOW__CORE__DAGBAG_IMPORT_ERROR_TRACEBACK_DEPTH": "40",
+                "AIRFLOW__CORE__MAX_TEMPLATED_FIELD_LENGTH": str(1 << 30),
+                "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "sqlite://",
+                "AIRFLOW__LOGGING__LOGGING_LEVEL": "CRITICAL",
+                "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+                "SQLALCHEMY_SILENCE_UBER_WARNING": "1",
+            },
+        )
+        confinement, trees, readable = given.confinement, given.trees, given.readable
         config = {
             "engine": self.surroundings.engine,
             "timeout": self.limits.timeout,
             "memory": self.limits.memory,
-            "dags_folder": self.surroundings.dags_folder,
-            "plugins_folder": self.surroundings.plugins_folder,
-            "plugins": self.surroundings.plugins,
-            "environ": dict(self.surroundings.environ),
+            "processes": sandbox.processes(confinement, self.limits.processes),
+            "disk": self.limits.disk,
+            "dags_folder": given.dags_folder,
+            "plugins_folder": given.plugins_folder,
+            "plugins": given.plugins,
+            "environ": dict(given.environ),
+            "sandbox": sandbox.settings(confinement, self.home, trees, readable, self.limits.disk),
         }
-        path = self.home / "worker.json"
-        path.write_text(json.dumps(config))
-        path.chmod(0o600)
+        told = os.memfd_create("config", os.MFD_CLOEXEC)
+        os.write(told, json.dumps(config).encode())
+        os.lseek(told, 0, os.SEEK_SET)
         log = (self.home / "worker.log").open("wb")
-        command = [self.surroundings.python, "-s", "-B", str(WORKER), str(theirs.fileno())]
+        command = sandbox.command(confinement, self.home, trees, readable)
+        command += [program, "-s", "-B", str(WORKER), str(theirs.fileno()), str(told)]
         try:
             self._process = subprocess.Popen(
-                [*command, str(path)],
+                command,
                 env=environ,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), told],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -231,12 +252,10 @@ class Pool:
             )
         except OSError as error:
             ours.close()
-            raise NoAirflow(
-                f"cannot run {shown(self.surroundings.python)}: {error.strerror}",
-                hint="gitdags -c python=/path/to/python config",
-            ) from None
+            raise _cannot_run(given.python, str(error.strerror)) from None
         finally:
             theirs.close()
+            os.close(told)
             log.close()
         self._control, self._ready = ours, False
         self._selector.register(ours, selectors.EVENT_READ, None)
@@ -293,7 +312,9 @@ class Pool:
         self._numbers += 1
         number = self._numbers
         scratch = self._scratch(number)
-        scratch.mkdir(parents=True)
+        if self.surroundings.confinement.tier != sandbox.FULL:  # there it is made inside
+            scratch.mkdir(parents=True)
+            sandbox.hand_over(self.surroundings.confinement, scratch)
         result_in, result_out = os.pipe2(os.O_CLOEXEC)
         output_in, output_out = os.pipe2(os.O_CLOEXEC)
         message = {
@@ -340,8 +361,8 @@ class Pool:
     def _late(self, job: _Job) -> None:
         """A job whose time is over: have it killed; or the worker, if that does not answer."""
         assert self._process is not None
-        busy = any(other.pid is None for other in self._running.values())
-        if job.pid is None:
+        busy = any(not other.started for other in self._running.values())
+        if not job.started:
             job.verdict = ("TimeLimit", f"what it imports took longer than {_IMPORTS:g} s")
             self._process.kill()
         elif job.verdict is None:
@@ -369,11 +390,19 @@ class Pool:
         message = json.loads(data)
         if "pid" in message:
             job = self._running[message["id"]]
-            job.pid, job.deadline = message["pid"], time.monotonic() + self.limits.timeout
+            job.started, job.deadline = True, time.monotonic() + self.limits.timeout
+            if self.surroundings.confinement.tier != sandbox.FULL:
+                job.pid = message["pid"]
             return []
         job = self._running.pop(message["id"])
         self._drain(job)
         job.pid = None  # the worker has reaped it; the number may be another process's by now
+        if message["excess"] == "memory" and job.verdict is None:
+            size = _size(self.limits.memory)
+            job.verdict = ("MemoryLimit", f"held more memory than {size} (parse_memory)")
+        elif message["excess"] == "disk" and job.verdict is None:
+            size = _size(self.limits.disk)
+            job.verdict = ("DiskLimit", f"wrote more than {size} of temporary files (parse_disk)")
         self._forget(job)
         return [(job, message["status"], message["cpu"])]
 
@@ -462,6 +491,12 @@ class Pool:
                 )
         error = {"type": verdict[0], "message": verdict[1], "traceback": trace}
         return Outcome(job.request, (), (error,), (), output, cpu)
+
+
+def _cannot_run(python: str, reason: str) -> NoAirflow:
+    return NoAirflow(
+        f"cannot run {shown(python)}: {reason}", hint="gitdags -c python=/path/to/python config"
+    )
 
 
 def _checked(answer: Any) -> dict[str, list[Any]]:

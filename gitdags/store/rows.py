@@ -127,8 +127,8 @@ def listed(row: Any) -> ListedDag:
         row.tasks,
         "",
         "",
-        tuple(json.loads(row.guesses)),
-        tuple(json.loads(row.placeholders)),
+        _words(row.guesses),
+        _words(row.placeholders),
     )
 
 
@@ -144,3 +144,8 @@ def with_environment(dag: ListedDag, environment: StoredEnvironment) -> ListedDa
         dag.guesses,
         dag.placeholders,
     )
+
+
+def _words(text: str) -> tuple[str, ...]:
+    """A JSON array of them; nearly always it is empty."""
+    return () if text == "[]" else tuple(json.loads(text))

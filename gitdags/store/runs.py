@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,15 +12,12 @@ from typing import Any
 from sqlalchemy import (
     Connection,
     Select,
-    Text,
     and_,
-    column,
     func,
     or_,
     select,
-    true,
+    text,
     update,
-    values,
 )
 
 from gitdags.model import RunStamp, Try
@@ -153,15 +151,14 @@ class Runs:
             newest = db.execute(select(func.max(t.stamps.c.seq))).scalar() or 0
             return newest, db.execute(unsettled).scalar() or 0
 
-    def latest(self, dag_ids: Collection[str], each: int) -> dict[str, list[RunStamp]]:
-        """dag_id -> its newest runs, newest first, without their tries."""
-        found: dict[str, list[RunStamp]] = {}
+    def latest(self, dag_ids: Collection[str], each: int) -> dict[str, list[tuple[str, str]]]:
+        """dag_id -> (run id, state) of its newest runs, newest first."""
+        found: dict[str, list[tuple[str, str]]] = {}
         with self._database.read() as db:
-            for chunk in chunks(dag_ids):
-                for row in db.execute(_newest_of(chunk, each, lateral=db.dialect.name != "sqlite")):
-                    found.setdefault(row.dag_id, []).append(run_rows.run(row))
-        for runs in found.values():
-            runs.sort(key=lambda run: (run.stamped_at, run.id), reverse=True)
+            query = _NEWEST_SQLITE if db.dialect.name == "sqlite" else _NEWEST
+            told = db.execute(query, {"names": json.dumps(sorted(dag_ids)), "each": each})
+            for dag_id, run_id, state in told:
+                found.setdefault(dag_id, []).append((run_id, state))
         return found
 
     def per_document(self, dag_id: str, hashes: Collection[str]) -> dict[str, int]:
@@ -273,18 +270,16 @@ class Runs:
             return sorted(found)
 
 
-def _newest_of(dag_ids: Sequence[str], each: int, *, lateral: bool) -> Select[Any]:
-    """Some runs of each DAG, each found by the index. SQLite has no LATERAL, and needs none."""
-    names = values(column("name", Text), name="names").data([(d,) for d in dag_ids]).cte("names")
-    r = t.runs.alias("r")
-    newest = (
-        select(r if lateral else r.c.id)
-        .where(r.c.dag_id == names.c.name)
-        .order_by(r.c.stamped_at.desc(), r.c.id.desc())
-        .limit(each)
-        .correlate(names)
-    )
-    if lateral:
-        each_one = newest.lateral("newest")
-        return select(each_one).select_from(names.join(each_one, true()))
-    return select(t.runs).select_from(names.join(t.runs, t.runs.c.id.in_(newest)))
+# Each DAG's newest runs, found by the index. One text for any number of DAGs, so that it is prepared once;
+# SQLite has no LATERAL.
+_NEWEST_SQLITE = text(
+    "SELECT r.dag_id, r.run_id, r.state FROM json_each(:names) n JOIN runs r ON r.id IN "
+    "(SELECT i.id FROM runs i WHERE i.dag_id = n.value ORDER BY i.stamped_at DESC, i.id DESC LIMIT :each) "
+    "ORDER BY r.dag_id, r.stamped_at DESC, r.id DESC"
+)
+_NEWEST = text(
+    "SELECT r.dag_id, r.run_id, r.state FROM json_array_elements_text(CAST(:names AS json)) n(name) "
+    "CROSS JOIN LATERAL (SELECT * FROM runs i WHERE i.dag_id = n.name "
+    "ORDER BY i.stamped_at DESC, i.id DESC LIMIT :each) r "
+    "ORDER BY r.dag_id, r.stamped_at DESC, r.id DESC"
+)

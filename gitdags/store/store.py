@@ -41,6 +41,7 @@ class Store(Database):
         self.evidence = Evidence(self)
         self.garbage = Garbage(self)
         self.tokens = Tokens(self)
+        self._snapshots: dict[int, tuple[int, dict[str, list[tuple[str, str]]]]] = {}
         self._differences: dict[tuple[str, str], frozenset[str]] = {}
 
     # ── repositories ──────────────────────────────────────────────────────────────────────
@@ -184,23 +185,42 @@ class Store(Database):
         with self.read() as db:
             return set(db.execute(query).scalars())
 
-    def indexed_of(
-        self, repo: RegisteredRepository, commits: Iterable[str]
-    ) -> dict[str, list[str]]:
-        """The same of some commits."""
+    def snapshots(self, repo: RegisteredRepository) -> dict[str, list[tuple[str, str]]]:
+        """commit -> (environment id, manifest hash) of all its snapshots, as `indexed` orders them.
+
+        Kept until the number of snapshots is another one: a long walk asks for all of them at once.
+        """
+        count = self.snapshot_count(repo)
+        known = self._snapshots.get(repo.id)
+        if known is not None and known[0] == count:
+            return known[1]
         s, e = t.snapshots, t.environments
-        found: dict[str, list[str]] = {}
+        query = (
+            select(s.c.commit, s.c.environment_id, s.c.manifest_hash)
+            .join(e, e.c.id == s.c.environment_id)
+            .where(s.c.repository_id == repo.id)
+            .order_by(e.c.engine != "airflow", e.c.created_at.desc())
+        )
+        found: dict[str, list[tuple[str, str]]] = {}
         with self.read() as db:
-            for chunk in chunks(commits):
-                query = (
-                    select(s.c.commit, s.c.environment_id)
-                    .join(e, e.c.id == s.c.environment_id)
-                    .where(s.c.repository_id == repo.id, s.c.commit.in_(chunk))
-                    .order_by(e.c.engine != "airflow", e.c.created_at.desc())
-                )
-                for commit, environment in db.execute(query):
-                    found.setdefault(commit, []).append(environment)
+            for commit, environment, manifest in db.execute(query):
+                found.setdefault(commit, []).append((environment, manifest))
+        self._snapshots[repo.id] = (count, found)
         return found
+
+    def located(
+        self, repo: RegisteredRepository, commit: str
+    ) -> list[tuple[StoredEnvironment, str]]:
+        """(environment, manifest hash) of a commit's snapshots, as `environments_of` orders them."""
+        s, e = t.snapshots, t.environments
+        query = (
+            select(e, s.c.manifest_hash)
+            .join(s, e.c.id == s.c.environment_id)
+            .where(s.c.repository_id == repo.id, s.c.commit == commit)
+            .order_by(e.c.engine != "airflow", e.c.created_at.desc())
+        )
+        with self.read() as db:
+            return [(rows.stored_environment(r), r.manifest_hash) for r in db.execute(query)]
 
     def snapshot_count(self, repo: RegisteredRepository) -> int:
         """How many commits of a repository are indexed, in all environments together."""
@@ -308,6 +328,31 @@ class Store(Database):
             return []
         rows_found = self.dags_of([found[1]], dag_id)[found[1]]
         return [rows.with_environment(dag, environment) for dag in rows_found]
+
+    def rows_of(self, manifest: str, dag_ids: Iterable[str]) -> list[ListedDag]:
+        """The rows of some DAGs in a manifest, by id and file."""
+        d, doc = t.manifest_dags, t.documents
+        found: list[ListedDag] = []
+        with self.read() as db:
+            for chunk in chunks(sorted(dag_ids)):
+                query = (
+                    select(d, doc.c.tasks)
+                    .join(doc, doc.c.dag_hash == d.c.dag_hash)
+                    .where(d.c.manifest_hash == manifest, d.c.dag_id.in_(chunk))
+                    .order_by(d.c.dag_id, d.c.file)
+                )
+                found += [rows.listed(row) for row in db.execute(query)]
+        return found
+
+    def differing(self, one: str, other: str) -> frozenset[str]:
+        """The DAGs that two manifests do not have alike."""
+        if one == other:
+            return frozenset()
+        pairs = ((one, other), (other, one))
+        known = [self._differences.get(pair) for pair in pairs]
+        return frozenset().union(
+            *(self.difference(*p) if k is None else k for p, k in zip(pairs, known, strict=True))
+        )
 
     def difference(self, newer: str, older: str) -> frozenset[str]:
         """The DAGs of one manifest that another has not, or has otherwise; remembered for good."""

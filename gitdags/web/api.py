@@ -148,10 +148,21 @@ def dags(request: Request, repo: Repo, at: At = "HEAD") -> Response:
     with view(request) as v:
         repository = v.repository(repo)
         resolved = v.catalog.resolve(repository, at)
-        v.ready(repository, resolved)
-        told = wire.listing(v.catalog.dags(repository, resolved, parse=False))
-        told["dags"] = [row for row in told["dags"] if v.sees_dag(repo, row["dag_id"])]
-        return send(request, as_json(told), JSON, commit=resolved.commit)
+        indexed = v.ready(repository, resolved)
+
+        def make() -> bytes:
+            told = wire.listing(v.catalog.dags(repository, resolved, parse=False))
+            told["dags"] = [row for row in told["dags"] if v.sees_dag(repo, row["dag_id"])]
+            for error in told["errors"]:
+                error["dag_ids"] = [d for d in error["dag_ids"] if v.sees_dag(repo, d)]
+            return as_json(told)
+
+        who = v.who.name if v.site.access.per_dag else None
+        depends = ("dags", repo, resolved.commit, indexed.environment.id, indexed.manifest,
+                   v.catalog.index_state(repository), who)  # fmt: skip
+        return send(
+            request, make, JSON, depends=depends, cache=v.site.pages, commit=resolved.commit
+        )
 
 
 @router.get(

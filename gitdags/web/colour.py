@@ -45,7 +45,9 @@ def pair(fill: str, ink: str) -> tuple[str, str]:
         wanted = DARK
     if contrast(ground, wanted) >= _LEGIBLE:
         return ground, wanted
-    return ground, max((DARK, LIGHT), key=lambda c: contrast(ground, c))
+    # One of black and white is always legible; ours are used where they are.
+    inks = (DARK, LIGHT, "#000000")
+    return ground, next((c for c in inks if contrast(ground, c) >= _LEGIBLE), DARK)
 
 
 def contrast(a: str, b: str) -> float:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import json
 import threading
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
 from starlette.requests import Request
 
+from gitdags.browse_catalog import Indexed
 from gitdags.catalog import Catalog
 from gitdags.config import Settings
 from gitdags.errors import GitdagsError, quoted
@@ -54,6 +55,7 @@ class Site:
         self.fetcher = Fetcher(self.catalogs, self.indexer)
         self.spool = Spool(settings.spool)
         self.refused_hooks = 0
+        self.latest: tuple[Any, dict[str, Sequence[tuple[str, str]]]] = (None, {})
         self.lock = threading.Lock()
 
     def close(self) -> None:
@@ -113,15 +115,17 @@ class View:
         """Whether asking may start a parse."""
         return self.site.access.may_parse(self.request, self.who)
 
-    def ready(self, repo: RegisteredRepository, resolved: Resolved) -> None:
-        """Raises BeingIndexed or NotIndexed unless the store has the commit."""
-        if self.catalog.is_indexed(repo, resolved):
-            return
+    def ready(self, repo: RegisteredRepository, resolved: Resolved) -> Indexed:
+        """Where the store has the commit. Raises BeingIndexed or NotIndexed."""
+        found = self.catalog.indexed_at(repo, resolved)
+        if found is not None:
+            return found
         job = self.site.indexer.state(repo.name, resolved.commit)
         if self.may_parse:
             job = self.site.indexer.ask(repo.name, resolved.commit)
-            if job.state != "failed" and self.catalog.is_indexed(repo, resolved):
-                return  # it was done in between
+            found = self.catalog.indexed_at(repo, resolved)
+            if found is not None:
+                return found  # it was done in between
         if job is None or job.state == "failed":
             why = f": {job.error}" if job is not None else " yet"
             raise NotIndexed(
@@ -130,6 +134,20 @@ class View:
                 or f"gitdags -r {repo.name} index {resolved.commit[:12]}",
             )
         raise BeingIndexed(job)
+
+    def latest_runs(self, dag_ids: Collection[str]) -> dict[str, Sequence[tuple[str, str]]]:
+        """dag_id -> (run id, state) of its newest runs; asked for once while nothing new is known of any."""
+        state = self.catalog.runs_state()
+        with self.site.lock:
+            if self.site.latest[0] != state:
+                self.site.latest = (state, {})
+            known = self.site.latest[1]
+        missing = [name for name in dag_ids if name not in known]
+        if missing:
+            told = self.catalog.latest_runs(missing)
+            with self.site.lock:
+                known.update({name: told.get(name, ()) for name in missing})
+        return known
 
     # ── what lists say ────────────────────────────────────────────────────────────────────
 

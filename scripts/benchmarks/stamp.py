@@ -3,8 +3,8 @@
 The listener is called through Airflow's own listener manager, with rows and task instances of Airflow's
 own classes: in a process like the scheduler's (written, synced within 100 ms by a thread), in one like a
 task's (on the disk before it returns), and in 8 of either at once. Beside it the same call with no
-listener. Wall time, and the CPU time of the calling thread: what the first has more is the disk's and
-the machine's other work.
+listener, and a bare write with fdatasync. Wall time, and the CPU time of the calling thread: what the
+first has more is the disk's and the machine's other work.
 
 Then 8 writers and a drainer are killed at random, with the store away for a while: what was
 acknowledged must be in the store, once.
@@ -107,6 +107,9 @@ def _times(folder: Path, events: int, rounds: int) -> dict[str, dict[str, float]
                 name = kind if listening else f"{kind}, no listener"
                 place = folder / f"{number}-{name}"
                 found.setdefault(name, []).append(_call(kind, place, events, listening=listening))
+        found.setdefault("bare append and fdatasync", []).append(
+            _bare(folder / f"{number}-bare", events)
+        )
         for kind in kinds:
             name = f"{kind}, {WRITERS} processes"
             found.setdefault(name, []).append(_together(kind, folder / f"{number}-{name}", events))
@@ -192,6 +195,21 @@ def _task_event(manager: Any) -> Callable[[int], None]:
         manager.hook.on_task_instance_running(previous_state=None, task_instance=instance)
 
     return event
+
+
+def _bare(path: Path, events: int) -> list[Sample]:
+    """What the disk takes for as many bytes, with nothing around it."""
+    line = b"x" * 700
+    taken = []
+    for _ in range(events):
+        began, used = time.perf_counter_ns(), time.thread_time_ns()
+        fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        os.write(fd, line)
+        os.fdatasync(fd)
+        os.close(fd)
+        spent = time.thread_time_ns() - used
+        taken.append(((time.perf_counter_ns() - began) / 1e6, spent / 1e6))
+    return taken
 
 
 def _part(kind: str, folder: Path, events: int, answers: Any) -> None:

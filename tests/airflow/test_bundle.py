@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
 import time
@@ -301,3 +302,25 @@ def test_a_mounted_bundle_needs_no_git_and_no_store(
     added = set(done.stdout.splitlines())
     assert "gitdags" in added
     assert not added & {"pygit2", "sqlalchemy", "alembic", "git", "fastapi", "starlette", "flask"}
+
+
+# ── plain files alone ─────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("way", ["export"], indirect=True)
+@pytest.mark.parametrize(
+    ("revision", "words"),
+    [("0001", "has schema 0001.*hint: gitdags db upgrade"), ("9999", "this gitdags knows")],
+)
+def test_a_store_of_another_version(
+    make: Make, repo: Repo, first: str, home: Path, revision: str, words: str
+) -> None:
+    make(version=first).initialize()
+    second = repo.commit({"dags/a.py": "A = 2\n"})
+    with sqlite3.connect(home / "gitdags.db") as store:
+        store.execute("update alembic_version set version_num = ?", [revision])
+    store.close()
+    make(version=first).initialize()  # its files are there: the store is not asked
+    for bundle in (make(version=second), make()):
+        with pytest.raises(Unavailable, match=words):
+            bundle.initialize()

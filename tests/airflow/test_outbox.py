@@ -112,6 +112,18 @@ def test_records_are_handed_on_with_the_token(spool: Spool, server: Server) -> N
     assert waiting(spool) == []
 
 
+def test_the_last_of_many_is_handed_on_too(spool: Spool, server: Server) -> None:
+    """Put while the thread is about to end: nothing waits for an event that never comes."""
+    outbox = Outbox(spool, Remote(server.url))
+    for n in range(300):
+        outbox.put({"n": n}, sync=False)
+        if n % 3 == 0:
+            outbox.settle(20)
+    outbox.settle(20)
+    assert sorted(r["n"] for r in server.records) == list(range(300))
+    assert waiting(spool) == []
+
+
 @pytest.mark.parametrize("status", [401, 500, 307])
 def test_what_is_refused_stays_and_goes_with_the_next(
     spool: Spool, server: Server, status: int, caplog: pytest.LogCaptureFixture

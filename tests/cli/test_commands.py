@@ -229,7 +229,7 @@ class TestIndex:
         found = data("index", "--all")
         assert set(found) == {
             "commits", "parsed", "reused", "documents_new", "errors", "recorded", "seconds",
-            "skipped",
+            "skipped", "warnings",
         }  # fmt: skip
         assert (found["commits"], found["parsed"], found["documents_new"]) == (5, 0, 0)
         assert call("index", "--all")[1] == "nothing to parse: 5 commits, all indexed\n"

@@ -151,7 +151,7 @@ class TestSettling:
         repo = store.register(RegisteredRepository("dags", "/srv/dags"))
         found = snapshot("a", made("sales"), made("other"))
         store.save(repo, found)
-        return found.dags[0][0].dag_hash, found.dags[0][2]
+        return found.dags[0].document.dag_hash, found.dags[0].code_hash
 
     def test_a_document_is_set_once(self, store: Store, row: tuple[str, str]) -> None:
         store.stamps.add([event(1), event(2, "later")])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -188,13 +189,14 @@ def server(world: World) -> Iterator[Server]:
 def examples_home(
     tmp_path_factory: pytest.TempPathFactory, real_history: Path, airflow_python: str
 ) -> Path:
-    """The real history, indexed."""
+    """The real history, four releases of it indexed."""
     home = tmp_path_factory.mktemp("examples")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GITDAGS_HOME", str(home))
         patch.setenv("GITDAGS_PYTHON", airflow_python)
         assert main(["-q", "init", str(real_history), "--name", "examples"]) == 0
-        assert main(["-q", "-r", "examples", "index", "--all"]) == 0
+        for release in ("1.10.15", "2.6.3", "2.10.5", "3.3.2"):
+            assert main(["-q", "-r", "examples", "index", release]) == 0
     return home
 
 
@@ -203,3 +205,23 @@ def examples(examples_home: Path) -> Iterator[Server]:
     """A server over the real history."""
     with Server(Settings({"home": str(examples_home)}, {}, None, None)) as running:
         yield running
+
+
+CHROMIUM = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium, driven by Playwright."""
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("no chromium: run ./scripts/test, which installs it")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=program, args=CHROMIUM)
+        yield running
+        running.close()

@@ -284,3 +284,31 @@ class TestIndexing:
         with Server(settings) as server:
             assert "x" in server.http.get("/fresh/source/a.py", params={"at": sha}).text
             assert server.json("/api/v1/repos/fresh/tree", params={"at": sha})["entries"]
+
+
+@pytest.mark.slow
+def test_what_is_shown_is_what_git_has(examples: Server, real_history: Path) -> None:
+    """200 random (commit, file): the API's bytes, and the page's text, are those of `git show`."""
+    import html
+    import random
+    import re
+
+    def git(*words: str) -> bytes:
+        done = subprocess.run(["git", *words], cwd=real_history, capture_output=True, check=True)
+        return done.stdout
+
+    rng = random.Random(7)
+    commits = git("rev-list", "--all").decode().split()
+    for number in range(200):
+        sha = rng.choice(commits)
+        path = rng.choice(git("ls-tree", "-r", "-z", "--name-only", sha).decode().split("\0")[:-1])
+        own = git("show", f"{sha}:{path}")
+        answer = examples.http.get(
+            f"/api/v1/repos/examples/source/{quote(path)}", params={"at": sha}
+        )
+        assert answer.content == own, (sha, path)
+        if number % 4 == 0:
+            page = examples.http.get(f"/examples/source/{quote(path)}", params={"at": sha}).text
+            cells = re.findall(r'<td class="tx">(.*?)</td></tr>', page, flags=re.S)
+            lines = [html.unescape(re.sub(r"<[^>]*>", "", cell)) for cell in cells]
+            assert lines == own.decode().removesuffix("\n").split("\n") * bool(own), (sha, path)

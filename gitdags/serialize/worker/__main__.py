@@ -15,4 +15,4 @@ assert _spec.loader is not None
 sys.modules["gitdags_worker"] = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(sys.modules["gitdags_worker"])
 
-importlib.import_module("gitdags_worker.parent").main(int(sys.argv[1]), sys.argv[2])
+importlib.import_module("gitdags_worker.parent").main(int(sys.argv[1]), int(sys.argv[2]))

@@ -71,6 +71,8 @@ class Airflow:
         )
         """(cron expression or timedelta, time zone) -> the timetable that a bare value stands for"""
         self.handlers = self._handlers()
+        self.files: list[str] = []
+        """files made here that children need"""
         self._without_database()
         plain = self.operator_class(task_id="plain")
         dag = self.dag_class("plain", schedule=None)
@@ -154,6 +156,7 @@ class Airflow:
                     break
             base.metadata.create_all(self._settings.engine)
             self._settings.engine.dispose()
+            self.files.append(f"{folder}/empty.db")
 
     # ── the JSON of Airflow's own classes ─────────────────────────────────────────────────
 

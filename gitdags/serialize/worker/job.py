@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import json
 import os
@@ -13,14 +12,18 @@ import tempfile
 import traceback
 from typing import Any, NoReturn
 
-from . import describe, trace
+from . import confine, describe, kernel, trace
 
 _RESULT_FD = 3
-_PR_SET_PDEATHSIG = 1  # die with the parent; the first net, as a child can take it down
 
 
 def run(
-    airflow: Any, config: dict[str, Any], message: dict[str, Any], result: int, output: int
+    airflow: Any,
+    config: dict[str, Any],
+    confinement: confine.Confinement,
+    message: dict[str, Any],
+    result: int,
+    output: int,
 ) -> NoReturn:
     """Parse ``message["file"]`` below ``message["root"]`` and write JSON to the result pipe.
 
@@ -31,6 +34,7 @@ def run(
     status = 1
     try:
         _detach(result, output)
+        confinement.enter(message["root"], message["scratch"])
         _limit(config)
         _surround(airflow, config, message)
         answer = _parse(airflow, message)
@@ -47,7 +51,7 @@ def run(
 
 def _detach(result: int, output: int) -> None:
     os.setsid()
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    kernel.die_with_parent(signal.SIGKILL)
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, signal.SIGPIPE):
         signal.signal(number, signal.SIG_DFL)
@@ -78,7 +82,10 @@ def _limit(config: dict[str, Any]) -> None:
         (resource.RLIMIT_FSIZE, 64 << 20),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, 1024),
+        (resource.RLIMIT_NPROC, config["processes"]),
     ):
+        if value == resource.RLIM_INFINITY:
+            continue
         hard = resource.getrlimit(which)[1]
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
         resource.setrlimit(which, (value, value))

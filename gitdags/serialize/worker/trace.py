@@ -23,7 +23,12 @@ class Trace:
     def stop(self) -> list[str]:
         """End the recording; the paths opened, relative to the folder, links resolved, sorted."""
         self._active = False
-        found = {os.path.realpath(path) for path in self._seen}
+        found = set()
+        for path in self._seen:
+            try:
+                found.add(os.path.realpath(path))
+            except (OSError, ValueError):
+                continue  # through a link that may not be read, or no path at all: not in the tree
         return sorted(p[len(self._root) :] for p in found if p.startswith(self._root))
 
     def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:

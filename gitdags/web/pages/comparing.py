@@ -167,7 +167,8 @@ def _pairs(place: Place, fields: Mapping[str, tuple[Json, Json]]) -> list[Pair]:
     for name, (was, now) in fields.items():
         before, after = _text(was), _text(now)
         if "\n" in before or "\n" in after or len(before) + len(after) > 160:
-            kind = "py" if _callable(was) or _callable(now) else "json"
+            texts = isinstance(was, str) or isinstance(now, str)
+            kind = "py" if _callable(was) or _callable(now) else "txt" if texts else "json"
             hunks = _changes(place, f"x.{kind}", before, after)
             told.append(Pair(name, "", "", hunks["hunks"] if hunks else ()))
         else:

@@ -7,6 +7,7 @@ import json
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -15,7 +16,7 @@ from starlette.responses import Response
 
 from gitdags.catalog import NoSuchFile
 from gitdags.errors import quoted
-from gitdags.model import Json, ShownDocument
+from gitdags.model import Json, ListedDag
 from gitdags.serialize.document import select
 from gitdags.web import drawing
 from gitdags.web import graph as graphs
@@ -42,37 +43,40 @@ _WAYS = ("up", "down", "both")
 _PAGE = 100
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Shown:
     """A DAG at a place, as the heading of its pages shows it."""
 
     place: Place
-    found: ShownDocument
+    row: ListedDag
     others: Sequence[str]
     """other files of the commit that define a DAG of this name"""
+    stale_from: str | None = None
+    """the commit the document is of, where the DAG fails at this one"""
 
-    @property
+    @cached_property
     def document(self) -> Mapping[str, Any]:
-        """The JSON."""
-        return self.found.document
+        """The JSON; read when first asked for, as a page that is known needs none."""
+        found: Mapping[str, Any] = json.loads(self.place.v.catalog.document_text(self.row.dag_hash))
+        return found
 
     @property
     def key(self) -> tuple[Any, ...]:
         """What it depends on."""
-        row = self.found.row
+        row = self.row
         return (row.dag_id, row.file, row.dag_hash, row.code_hash, row.environment,
-                self.found.stale_from, tuple(self.others))  # fmt: skip
+                self.stale_from, tuple(self.others))  # fmt: skip
 
     @property
     def code_commit(self) -> str:
         """The commit whose files belong to the document."""
-        return self.found.stale_from or self.place.sha
+        return self.stale_from or self.place.sha
 
     def answer(self, template: str, tab: str, depends: tuple[Any, ...], make: Any) -> Response:
         """A page of this DAG."""
 
         def values() -> Mapping[str, Any]:
-            return {"shown": self, "dag": self.document, "row": self.found.row,
+            return {"shown": self, "dag": self.document, "row": self.row,
                     "facts": facts(self.document), "section": tab, **make()}  # fmt: skip
 
         return self.place.answer(template, (self.key, depends), values, tab="dags")
@@ -81,10 +85,11 @@ class Shown:
 def shown_at(place: Place) -> Shown:
     """The DAG of the address. Raises NoSuchDag, BeingIndexed or NotIndexed."""
     dag_id = place.dag_id()
-    place.ready()
+    rows = place.v.catalog.rows(place.repo, place.resolved, place.ready(), dag_id)
+    if rows:
+        return Shown(place, rows[0], [row.file for row in rows[1:]])
     found = place.v.catalog.document(place.repo, dag_id, place.resolved, parse=False)
-    rows = place.v.catalog.rows(place.repo, place.resolved, dag_id)
-    return Shown(place, found, [row.file for row in rows if row.file != found.row.file])
+    return Shown(place, found.row, (), found.stale_from)
 
 
 # ── graph ─────────────────────────────────────────────────────────────────────────────────
@@ -127,7 +132,7 @@ def _graph(shown: Shown, options: Options, task_id: str | None) -> dict[str, Any
         if inside and needle in task["task_id"].lower():
             tasks.append(task)
     return {
-        "svg": svg(place, (shown.found.row.dag_hash,), drawn, options, str(document["dag_id"])),
+        "svg": svg(place, (shown.row.dag_hash,), drawn, options, str(document["dag_id"])),
         "options": options,
         "drawn": drawn,
         "tasks": tasks,
@@ -288,7 +293,7 @@ def code(request: Request) -> Response:
     with view(request) as v:
         place = Place(v, request)
         shown = shown_at(place)
-        row = shown.found.row
+        row = shown.row
         read = [path for path, _ in v.catalog.files_read(row)] or [row.file]
         file = parameter(request, "file") or row.file
         if file not in read:

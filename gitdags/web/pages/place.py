@@ -16,6 +16,7 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
+from gitdags.browse_catalog import Indexed
 from gitdags.catalog import NoSuchDag, NotIndexed
 from gitdags.errors import GitdagsError, quoted
 from gitdags.git import is_sha
@@ -81,9 +82,9 @@ class Place:
             self.request.url.query,
         )
 
-    def ready(self) -> None:
-        """Raises BeingIndexed or NotIndexed unless the store has the commit."""
-        self.v.ready(self.repo, self.resolved)
+    def ready(self) -> Indexed:
+        """Where the store has the commit. Raises BeingIndexed or NotIndexed."""
+        return self.v.ready(self.repo, self.resolved)
 
     def dag_id(self) -> str:
         """The DAG of the address. Raises NoSuchDag where the asker may not see it."""
@@ -171,6 +172,7 @@ def _templates() -> Environment:
         auto_reload=False,
         finalize=_finalize,
     )
+    made.tests["seen"] = lambda dag_id, place: place.v.sees_dag(place.repo.name, dag_id)
     made.filters["day"] = lambda when: f"{when:%Y-%m-%d}"
     made.filters["minute"] = lambda when: f"{when:%Y-%m-%d %H:%M}"
     made.filters["moment"] = moment

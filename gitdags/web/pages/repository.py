@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from gitdags.errors import GitdagsError
 from gitdags.git import is_sha
-from gitdags.model import Commit, CommitChanges, Json, ListedDag, Listing, RunStamp
+from gitdags.model import Commit, CommitChanges, Json, ListedDag, Listing
 from gitdags.web.answers import HTML, send
 from gitdags.web.pages.place import (
     BadParameter,
@@ -28,7 +28,9 @@ from gitdags.web.pages.place import (
     render,
 )
 from gitdags.web.site import BeingIndexed, View
+from gitdags.web.text import escaped
 from gitdags.web.views import view
+from gitdags.wire import moment
 
 _SORTS = ("dag_id", "tasks", "schedule", "owner", "changed")
 _PAGE = 50
@@ -118,25 +120,29 @@ def repository(request: Request) -> Response:
     with view(request) as v:
         place = Place(v, request)
         try:
-            place.ready()
+            indexed = place.ready()
         except BeingIndexed as error:
             return indexing(request, error.job, _dag_files(place))
-        listing = v.catalog.dags(place.repo, place.resolved, parse=False)
         wanted = {name: parameter(request, name) for name in ("q", "tag", "owner", "sort")}
         if wanted["sort"] not in (None, *_SORTS):
             raise BadParameter(f"sort is none of {', '.join(_SORTS)}")
-        depends = (listing.environment, v.catalog.index_state(place.repo), v.catalog.runs_state())
+        depends = (
+            indexed.environment.id,
+            indexed.manifest,
+            v.catalog.index_state(place.repo),
+            v.catalog.runs_state(),
+        )
         return place.answer(
             "repository.html",
             depends,
-            lambda: _dags(place, listing, wanted),
+            lambda: _dags(place, v.catalog.dags(place.repo, place.resolved, parse=False), wanted),
             tab="dags",
         )
 
 
 def _dags(place: Place, listing: Listing, wanted: dict[str, str | None]) -> dict[str, Any]:
     v = place.v
-    latest = v.catalog.latest_runs([row.dag_id for row in listing.dags])
+    latest = v.latest_runs([row.dag_id for row in listing.dags])
     rows = [row for row in listing.dags if v.sees_dag(listing.repo, row.dag_id)]
     known = v.facts({row.dag_hash for row in rows}, facts)
     changes, _ = v.catalog.last_changes(place.repo, place.sha)
@@ -166,16 +172,19 @@ def _dags(place: Place, listing: Listing, wanted: dict[str, str | None]) -> dict
     files = Counter(row.dag_id for row in rows)
     return {
         "listing": listing,
-        "rows": Markup("").join(
-            _row(
-                place,
-                row,
-                known[row.dag_hash],
-                changes.get(row.dag_id),
-                latest.get(row.dag_id, ()),
-                files[row.dag_id] > 1,
-            )
-            for row in shown
+        "rows": _at(
+            place,
+            "".join(
+                _row(
+                    place,
+                    row,
+                    known[row.dag_hash],
+                    changes.get(row.dag_id),
+                    latest.get(row.dag_id, ()),
+                    files[row.dag_id] > 1,
+                )
+                for row in shown
+            ),
         ),
         "shown": len(shown),
         "total": len(rows),
@@ -188,6 +197,11 @@ def _dags(place: Place, listing: Listing, wanted: dict[str, str | None]) -> dict
     }
 
 
+def _at(place: Place, rows: str) -> Markup:
+    """Rows of this page."""
+    return Markup(rows.replace(_AT, quote_plus(place.at, errors="surrogateescape")))  # noqa: S704 - escaped
+
+
 _AT = f"a{secrets.token_hex(8)}a"  # stands in a kept row for the revision of the page
 
 
@@ -196,28 +210,55 @@ def _row(
     row: ListedDag,
     known: Facts,
     changed: Commit | None,
-    latest: Sequence[RunStamp],
+    latest: Sequence[tuple[str, str]],
     twice: bool,
-) -> Markup:
-    """A row of the table. What hangs on the document alone is rendered once for all commits."""
-    key = ("row", place.urls.root, place.repo.name, row.dag_id, row.file, row.dag_hash, twice)
-    fixed = place.v.site.fragments.made(
+) -> str:
+    """A row of the table, for any revision: `_AT` stands for it. Rendered once while it says the same."""
+    key = ("row", place.urls.root, place.repo.name, row.dag_id, row.file, row.dag_hash, twice,
+           changed and changed.sha, tuple(latest))  # fmt: skip
+    return place.v.site.fragments.made(
         key,
-        lambda: render(
-            "row.html",
-            place.request,
-            repo=place.repo.name,
-            row=row,
-            facts=known,
-            twice=twice,
-            at=_AT,
+        lambda: (
+            render(
+                "row.html",
+                place.request,
+                repo=place.repo.name,
+                row=row,
+                facts=known,
+                twice=twice,
+                at=_AT,
+            )
+            + _tail(place, row, changed, latest)
         ),
     )
-    text = fixed.replace(_AT, quote_plus(place.at, errors="surrogateescape"))
-    tail = render(
-        "row_tail.html", place.request, place=place, changed=changed, latest=latest, row=row
-    )
-    return Markup(text + tail)  # noqa: S704 - both come from templates that escape
+
+
+def _tail(
+    place: Place, row: ListedDag, changed: Commit | None, latest: Sequence[tuple[str, str]]
+) -> str:
+    """The cells that are another commit's, or other runs', next time. No template: a thousand a page."""
+    name, at = place.repo.name, _AT
+    cell = dots = ""
+    if changed is not None:
+        where = escaped(place.urls.dag(name, row.dag_id, "history", at=at))
+        day = f"{changed.committed_at:%Y-%m-%d}"
+        cell = (
+            f'<a href="{where}"><time datetime="{moment(changed.committed_at)}" class="nowrap">{day}'
+            f'</time></a> <span title="{escaped(changed.subject)}">{escaped(changed.author)}</span>'
+        )
+    if latest:
+        where = escaped(place.urls.dag(name, row.dag_id, "runs", at=at))
+        told = escaped(", ".join(state for _, state in latest))
+        each = "".join(
+            f'<span class="dot {state if state in _STATES else ""}" '
+            f'title="{escaped(run_id)}: {escaped(state)}"></span>'
+            for run_id, state in reversed(latest)
+        )
+        dots = f'<a class="dots" href="{where}" aria-label="Last runs, newest first: {told}">{each}</a>'
+    return f'<td class="small quiet">{cell}</td><td>{dots}</td></tr>'
+
+
+_STATES = frozenset({"success", "failed", "running"})
 
 
 def _dag_files(place: Place) -> Sequence[str]:
