@@ -66,7 +66,8 @@ def main(argv: Sequence[str]) -> int:
             results.append(_run(_case(line.split()), args.cache))
             _print(results[-1])
     for held in (False, True):
-        _summary("held back" if held else "built with", [r for r in results if r.case.held == held])
+        mine = [r for r in results if r.case.held == held and r.given.dags]
+        _summary("held back" if held else "built with", mine)
     if args.json is not None:
         args.json.write_text(json.dumps([asdict(result) for result in results], indent=2) + "\n")
     return 0

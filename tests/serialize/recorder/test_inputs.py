@@ -112,9 +112,32 @@ def test_a_file_that_cannot_live_with_placeholders_gets_empty_strings_then_none(
     assert (
         "what is missing is None: the file cannot live with placeholders" in none.dags[0]["guesses"]
     )
-    never = record(check.format("!= 'right'"))
+    never = record(check.format("!= int('3')"))
     assert never.dags == ()
     assert never.errors[0]["message"] == "__var.v__"
+
+
+def test_a_file_that_knows_a_few_values_only_gets_one_of_them(record: Record) -> None:
+    outcome = record(
+        HEAD
+        + """
+stage = Variable.get("stage")
+if stage == "dev":
+    names = ["a"]
+elif stage in ("prod", "test"):
+    names = ["a", "b"]
+else:
+    raise ValueError(stage)
+with DAG("d") as dag:
+    for name in names:
+        BashOperator(task_id=name, bash_command=stage)
+"""
+    )
+    assert outcome.errors == ()
+    found = outcome.dags[0]
+    assert tasks(found["document"])["a"]["templated"]["bash_command"] == "dev"
+    assert "variable stage is taken to be 'dev': the file compares it with that" in found["guesses"]
+    assert found["placeholders"] == ["variable stage"]
 
 
 def test_trying_again_begins_anew(record: Record) -> None:

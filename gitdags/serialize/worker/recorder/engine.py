@@ -108,12 +108,15 @@ class Recorder:
                 ("xrange", range),
             ):
                 setattr(builtins, name, value)
+        inputs.compared.clear()
         found, errors = self._run(path, source, "placeholder")
         first = found, errors, dict(notes.guesses), dict(notes.placeholders)
         for attempt in inputs.LATER_ATTEMPTS:
             # Something was made up, and the file cannot live with it.
             if not errors or not (notes.placeholders or (attempt == "tolerant" and notes.guesses)):
                 break
+            if attempt == "choice" and not inputs.compared:
+                continue
             self._restore(before)
             if attempt == "tolerant":
                 patches.install_moments()

@@ -19,9 +19,12 @@ from . import notes, standin
 from .callers import is_ours
 from .standin import Meta, Unknown
 
-LATER_ATTEMPTS = ("tolerant", "empty", "none")
-"""After the first, with placeholders: with dates and durations that take them, then without any."""
+LATER_ATTEMPTS = ("tolerant", "choice", "empty", "none")
+"""After the first, with placeholders: with dates and durations that take them; with a value that the file
+itself compares them with; then without any."""
 attempt = "placeholder"
+compared: dict[str, str] = {}
+"""placeholder -> the first text that a file compared it with, which it can live with then"""
 
 PLACEHOLDER = re.compile(r"__(?:var|conn|env|conf)\.[^\s/]*?__|<secret [^<>]*>")
 """The text of a placeholder, wherever it ends up: for what is missing, and for withheld secrets."""
@@ -29,6 +32,16 @@ PLACEHOLDER = re.compile(r"__(?:var|conn|env|conf)\.[^\s/]*?__|<secret [^<>]*>")
 
 class Placeholder(str):
     """The text that stands for a value that is missing; a number where one is wanted."""
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is str and other and not PLACEHOLDER.search(other):
+            compared.setdefault(str.__str__(self), other)
+        return str.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
 
     def __int__(self) -> int:
         return 1
@@ -40,13 +53,23 @@ class Placeholder(str):
         return 1.0
 
 
+_KINDS = {"var": "variable", "conn": "connection", "env": "environment", "conf": "configuration"}
+
+
 def stand_for(kind: str, name: object, part: str = "") -> Any:
     """What is given for a missing value, in this attempt."""
     if attempt == "empty":
         return ""
     if attempt == "none":
         return None
-    return Placeholder(f"__{kind}.{name}{'.' + part if part else ''}__")
+    text = f"__{kind}.{name}{'.' + part if part else ''}__"
+    if attempt == "choice" and text in compared:
+        words = _KINDS.get(kind, kind)
+        notes.guess(
+            f"{words} {name} is taken to be {compared[text]!r}: the file compares it with that"
+        )
+        return compared[text]
+    return Placeholder(text)
 
 
 def part(text: str, key: object) -> str:
