@@ -130,7 +130,7 @@ def pools(
 
 @given(program=programs())
 @settings(
-    max_examples=int(os.environ.get("GITDAGS_TEST_PROGRAMS", "60")), deadline=None, derandomize=True,
+    max_examples=int(os.environ.get("GITDAGS_TEST_PROGRAMS", "60")), deadline=None, derandomize="GITDAGS_TEST_PROGRAMS" not in os.environ,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )  # fmt: skip
 def test_both_engines_see_one_structure(pools: tuple[Pool, Pool, Path], program: str) -> None:

@@ -156,7 +156,12 @@ _HERE_ONLY = {
         "airflow.sdk.definitions.dag",
         "airflow.models.dag",
     ),
-    "task": ("airflow.decorators", "airflow.sdk", "airflow.sdk.definitions.decorators"),
+    "task": (
+        "airflow.decorators",
+        "airflow.sdk",
+        "airflow.sdk.definitions.decorators",
+        "airflow.operators.python",
+    ),
     "setup": ("airflow.decorators", "airflow.sdk", "airflow.decorators.setup_teardown"),
     "teardown": ("airflow.decorators", "airflow.sdk", "airflow.decorators.setup_teardown"),
     "asset": ("airflow.sdk", "airflow.sdk.definitions.asset.decorators", "airflow.assets"),
