@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -46,7 +46,8 @@ class Drain:
     """Takes what the spool holds.
 
     ``complete`` adds what this host knows to events; ``repository`` names the registered repository
-    at a path, for moves that say only that. Of a task's rendered fields those of the newest
+    at a path, for moves that say only that; ``keep`` keeps commits alive, each with
+    the name of its repository where that is known. Of a task's rendered fields those of the newest
     ``rendered_runs`` runs are kept.
     """
 
@@ -55,6 +56,7 @@ class Drain:
     complete: Callable[[Sequence[Stamp]], Sequence[Stamp]]
     repository: Callable[[str], str | None]
     rendered_runs: int
+    keep: Callable[[Collection[tuple[str | None, str]]], None]
 
     def run(self) -> DrainReport:
         """Store what there is. Raises StoreUnavailable, and then what is not stored stays where it is."""
@@ -69,6 +71,7 @@ class Drain:
         now = datetime.now(UTC)
         later = [record for record in records if _version(record) > VERSION]
         events: list[Stamp] = []
+        elsewhere: list[Stamp] = []
         moves: list[Deployment] = []
         rendered: list[Mapping[str, Any]] = []
         refused: list[dict[str, Any]] = []
@@ -78,7 +81,8 @@ class Drain:
             try:
                 kind = record.get("kind")
                 if kind == "stamp":
-                    events.append(stamp.from_record(record, now))
+                    event = stamp.from_record(record, now)
+                    (elsewhere if record.get("remote") else events).append(event)
                 elif kind == "move":
                     moves.append(self._move(record, now))
                 elif kind == "rendered":
@@ -87,8 +91,10 @@ class Drain:
                     raise BadRecord(f"its kind is {kind!r}")
             except BadRecord as error:
                 refused.append({**record, "refused": str(error)})
+        found = [*self.complete(events), *elsewhere]
+        self.keep({(event.repo, event.commit) for event in found if event.commit})
         report = DrainReport(
-            stamps=self.store.stamps.add(self.complete(events)) if events else 0,
+            stamps=self.store.stamps.add(found) if found else 0,
             deployments=len(self.store.deployments.add(moves)) if moves else 0,
             rendered=self.store.evidence.render(rendered, self.rendered_runs) if rendered else 0,
             refused=len(refused),
@@ -108,13 +114,17 @@ class Drain:
         for sha in (old, new):
             if sha is not None and not (isinstance(sha, str) and is_sha(sha)):
                 raise BadRecord("a commit is not 40 hex digits")
+        if len(ref) > 1_000:
+            raise BadRecord("its ref is longer than 1,000 characters")
         repo = event.repo or (self.repository(event.path) if event.path else None)
         if repo is None:
             raise BadRecord("it names no repository, or a path that none is registered at")
+        if len(repo) > 63:
+            raise BadRecord("no repository has so long a name")
         by, source = str(record.get("by") or ""), str(record.get("source") or "")
         if source not in ("hook", "airflow", "fetch", "webhook"):
             raise BadRecord(f"its source is {source!r}")
-        return Deployment(repo, ref, old, new, event.at, by, source)
+        return Deployment(repo, stamp.clean(ref), old, new, event.at, stamp.clean(by)[:500], source)
 
 
 def _version(record: Mapping[str, Any]) -> int:

@@ -421,6 +421,8 @@ class Suspicion:
     """what else the two ran with, where it differs: (then, now)"""
     commits: int
     """commits in between, those that touched nothing of the DAG included"""
+    missing: tuple[str, ...] = ()
+    """of the two commits, those that no repository here has: then nothing can be said"""
 
 
 @dataclass(frozen=True, slots=True)

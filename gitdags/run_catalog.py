@@ -5,10 +5,10 @@ What is asked here has names of Airflow's in it; the commits behind them are the
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import functools
 import json
+import logging
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
@@ -45,8 +45,10 @@ from gitdags.past import Past
 from gitdags.program import GitFailed
 from gitdags.settlement import Settlement
 from gitdags.spool import Spool
-from gitdags.store import Store
+from gitdags.store import Store, StoreUnavailable
 from gitdags.store.airflow_db import AirflowDatabase
+
+log = logging.getLogger("gitdags.runs")
 
 
 class NoSuchRun(GitdagsError):
@@ -153,10 +155,12 @@ class RunCatalog(ABC):
         """
         received = 0
         for repo in self.repositories():
-            with contextlib.suppress(GitFailed, git.NoSuchRepository, git.UnsupportedRepository):
-                received += len(
-                    self.receive(repo)
-                )  # what cannot be had now waits, and no stamp for it
+            try:
+                received += len(self.receive(repo))
+            except StoreUnavailable:
+                raise
+            except Exception as error:  # one repository's trouble holds up no other's stamps
+                log.warning("%s: its hooks' moves wait: %s", repo.name, error)
         attribution = Attribution(self.repositories, self.opened, self.moves)
         report = Drain(
             self.spool,
@@ -164,6 +168,7 @@ class RunCatalog(ABC):
             attribution.complete,
             self._name_at,
             self._settings["rendered_runs"],
+            self._keep_named,
         ).run()
         return replace(report, deployments=report.deployments + received)
 
@@ -183,22 +188,6 @@ class RunCatalog(ABC):
             self._keep,
             self.bring,
         ).run(commits)
-
-    def accept(self, records: Sequence[dict[str, Json]]) -> list[str]:
-        """Store stamps that came another way than through the spool; why some were refused.
-
-        Raises StoreUnavailable.
-        """
-        now = datetime.now(UTC)
-        events: list[Stamp] = []
-        refused: list[str] = []
-        for number, record in enumerate(records):
-            try:
-                events.append(stamp.from_record(record, now))
-            except stamp.BadRecord as error:
-                refused.append(f"record {number}: {error}")
-        self._store.stamps.add(events)
-        return refused
 
     def stamp(
         self,
@@ -361,8 +350,10 @@ class RunCatalog(ABC):
         if repo is None or found.commit is None or found.good_commit is None:
             return found
         opened = self.opened(repo)
-        if not (opened.has(found.commit) and opened.has(found.good_commit)):
-            return found
+        both = (found.commit, found.good_commit)
+        missing = tuple(sha for sha in dict.fromkeys(both) if not self._has(repo, sha))
+        if missing:
+            return replace(found, missing=missing)
         investigation = suspects.Investigation(
             opened,
             run.dag_id,
@@ -372,6 +363,9 @@ class RunCatalog(ABC):
         )
         since, undone, commits = investigation.between(found.good_commit, found.commit)
         return replace(found, suspects=tuple(since), undone=tuple(undone), commits=commits)
+
+    def _has(self, repo: RegisteredRepository, sha: str) -> bool:
+        return git.is_sha(sha) and self.bring(repo, sha)
 
     def _reads(self, repo: RegisteredRepository, dag_id: str, sha: str) -> list[str]:
         shown_document = self.find_document(repo, dag_id, sha)
@@ -414,11 +408,21 @@ class RunCatalog(ABC):
                 return repo.name
         return None
 
+    def _keep_named(self, commits: Collection[tuple[str | None, str]]) -> None:
+        """Keep commits that were just stamped, in the repository named, else in whichever has them."""
+        for repo in self.repositories() if commits else ():
+            mine = {sha for name, sha in commits if name in (None, repo.name) and git.is_sha(sha)}
+            if mine:
+                self._keep(repo, mine)
+
     @staticmethod
     def _keep(repo: RegisteredRepository, commits: Collection[str]) -> None:
-        """Keep commits alive; in a repository that we may only read that is its owner's to do."""
+        """Keep commits alive; in a repository that we may only read that is its owner's to do.
+
+        What git refuses is said and holds up nothing: runs have their documents all the same.
+        """
         try:
             keep.keep(repo.path, commits)
-        except GitFailed:
+        except GitFailed as error:
             if os.access(repo.path, os.W_OK):
-                raise
+                log.warning("%s: commits of runs are not kept alive: %s", repo.name, error.message)

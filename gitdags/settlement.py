@@ -6,7 +6,7 @@ A run without a document is unsettled; one that cannot have any is in doubt, and
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gitdags import git
 from gitdags.history import History
@@ -15,6 +15,7 @@ from gitdags.model import ListedDag, RegisteredRepository, ShownDocument
 from gitdags.serialize.pool import NoAirflow
 from gitdags.store import Store
 from gitdags.store.runs import Settled
+from gitdags.trust import Untrusted
 
 UNKNOWN_REPOSITORY, UNKNOWN_COMMIT = "unknown repository", "unknown commit"
 UNKNOWN_DAG, IMPORT_ERROR = "unknown dag", "import error"
@@ -59,20 +60,26 @@ class Settlement:
             wanted.setdefault((run.repo, run.commit), set()).add(run.dag_id)
         for dag_id, one in self.store.runs.unsettled_tries():
             wanted.setdefault((one.repo, one.commit), set()).add(dag_id)
-        settled: list[Settled] = []
+        doubts: list[Settled] = []
         places: dict[Place, set[str]] = {}
+        asked: dict[Place, set[str | None]] = {}
         for (name, commit), dag_ids in list(wanted.items())[:commits]:
             found = self._locate(name, commit)
             if isinstance(found, Place):
                 places.setdefault(found, set()).update(dag_ids)
+                asked.setdefault(found, set()).add(name)
             else:
-                doubts = [Settled(name, commit, dag_id, None, None, found) for dag_id in dag_ids]
-                settled += doubts
+                doubts += [Settled(name, name, commit, d, None, None, found) for d in dag_ids]
+        settled = self.store.runs.settle(doubts)
         for repo in {place.repo.name: place.repo for place in places}.values():
             here = {place.sha: dag_ids for place, dag_ids in places.items() if place.repo == repo}
             self.keep(repo, here.keys())
-            settled += self._documents(repo, here)
-        return self.store.runs.settle(settled)
+            settled += self.store.runs.settle(
+                replace(one, asked=name)
+                for one in list(self._documents(repo, here))
+                for name in asked[Place(repo, one.commit or "")]
+            )
+        return settled
 
     def _locate(self, name: str | None, commit: str | None) -> Place | str:
         """Where a commit is, or why it cannot be said. A run may not know its repository's name."""
@@ -95,7 +102,7 @@ class Settlement:
         opened, history = self.opened(repo), self.history(repo)
         try:
             history.index([opened.commit(sha) for sha in wanted])
-        except NoAirflow:
+        except (NoAirflow, Untrusted):
             indexed = self.store.indexed(repo)
             wanted = {sha: dag_ids for sha, dag_ids in wanted.items() if sha in indexed}
         except (git.TreeTooLarge, git.CorruptObject, git.MissingObject):
@@ -108,15 +115,16 @@ class Settlement:
                     rows[sha, dag_id] = shown.row
                     continue
                 doubt = UNKNOWN_DAG if shown is None else IMPORT_ERROR
-                yield Settled(repo.name, sha, dag_id, None, None, doubt)
-        unstable = self._unstable(opened, history, rows)
+                yield Settled(None, repo.name, sha, dag_id, None, None, doubt)
+        unstable = self._unstable(repo, history, rows)
         for (sha, dag_id), row in rows.items():
             shifts = (sha, dag_id) in unstable
-            yield Settled(repo.name, sha, dag_id, row.dag_hash, row.code_hash, None, shifts)
+            hashes = (row.dag_hash, row.code_hash)
+            yield Settled(None, repo.name, sha, dag_id, *hashes, None, shifts)
 
     def _unstable(
         self,
-        opened: git.Repository,
+        repo: RegisteredRepository,
         history: History,
         rows: Mapping[tuple[str, str], ListedDag],
     ) -> set[tuple[str, str]]:
@@ -124,21 +132,23 @@ class Settlement:
         found = set()
         unasked: dict[str, dict[str, ListedDag]] = {}
         for (sha, dag_id), row in rows.items():
-            known = self.store.runs.known(dag_id, sha)
+            if row.engine != history.engines[0]:
+                continue  # a recorder's document: the file does not import, so nothing says it shifts
+            known = self.store.runs.known(repo.name, dag_id, sha)
             if known is None:
                 unasked.setdefault(sha, {})[dag_id] = row
             elif known[1]:
                 found.add((sha, dag_id))
         again: set[tuple[str, str, str, str]] = set()
         wanted = [
-            (opened.commit(sha), {row.file for row in of_commit.values()})
+            (self.opened(repo).commit(sha), {row.file for row in of_commit.values()})
             for sha, of_commit in unasked.items()
         ]
         try:
             for commit, parsed in history.parse_each(wanted, hash_seed=_OTHER_SEED):
                 for doc in parsed.documents:
                     again.add((commit.sha, parsed.file, doc.dag_id, doc.dag_hash))
-        except NoAirflow:
+        except (NoAirflow, Untrusted):
             return found  # indexed elsewhere: whether it is stable cannot be asked here
         return found | {
             (sha, dag_id)

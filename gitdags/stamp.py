@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
 from gitdags.model import RunStamp, Runtime, Stamp, StampSource, Try
@@ -35,8 +36,16 @@ RANK: Mapping[str, int] = {
     )
 }
 """The best source first."""
+_SKEW = timedelta(seconds=5)
+"""By which the clocks of a scheduler and its workers may differ."""
+UNKNOWN = "unknown"
+"""The state of whoever says which commit it was, and nothing of how it went."""
 ENDED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 _HEX = frozenset("0123456789abcdef")
+_LIMITS = {"airflow": 128, "dag_id": 768, "run_id": 768, "task_id": 768, "commit": 255, "repo": 255}
+"""Bytes of texts that indexes hold: an index row of PostgreSQL's has 2,704, Airflow's ids 250 characters."""
+_LONGEST = 4_096
+"""Bytes of any other text."""
 
 
 class BadRecord(ValueError):
@@ -122,12 +131,8 @@ def _run(generation: int, ordered: Sequence[Stamp], arrival: Mapping[str, int]) 
     said = [event for event in own if event.source == "scheduler" and event.commit]
     stood = list(dict.fromkeys(event.commit for event in said))
     best = _best(own) or _best(ordered) or (own or ordered)[0]
-    tries = tuple(_try(events, stood, arrival) for _, events in sorted(tried.items()))
-    conflict = any(t.conflict for t in tries) or any(
-        event.commit not in (None, _in_force(said, event.at)) for event in own if said
-    )
-    if not said:
-        conflict = conflict or len({event.commit for event in own if event.commit}) > 1
+    tries = tuple(_try(events, said, arrival) for _, events in sorted(tried.items()))
+    conflict = any(t.conflict for t in tries) or _contradicted(own, said)
     return RunStamp(
         airflow=best.airflow,
         dag_id=best.dag_id,
@@ -147,13 +152,37 @@ def _run(generation: int, ordered: Sequence[Stamp], arrival: Mapping[str, int]) 
     )
 
 
-def _in_force(said: Sequence[Stamp], at: datetime) -> str | None:
-    """The commit that the scheduler had for the run at a time, or had first."""
+def _contradicted(own: Sequence[Stamp], said: Sequence[Stamp]) -> bool:
+    """Whether somebody names another commit for the run than the scheduler had for it then.
+
+    A run goes to another commit when it is cleared, and then begins anew: a scheduler that names
+    another one in the midst of it contradicts itself. A row that was imported may be of any time.
+    """
+    if not said:
+        return len({event.commit for event in own if event.commit}) > 1
+    for before, after in itertools.pairwise(said):
+        if before.commit != after.commit and after.state in ENDED:
+            return True
+    stood = {event.commit for event in said}
+    for event in own:
+        if event.commit is not None and event.source != "scheduler":
+            allowed = stood if event.source == "imported" else _in_force(said, event.at)
+            if event.commit not in allowed:
+                return True
+    return False
+
+
+def _in_force(said: Sequence[Stamp], at: datetime) -> set[str | None]:
+    """The commit that the scheduler had for the run at a time, or had first.
+
+    Hosts' clocks differ a little: what it had a moment later may be meant as well.
+    """
     before = [event.commit for event in said if event.at <= at]
-    return before[-1] if before else said[0].commit
+    soon = [event.commit for event in said if at < event.at <= at + _SKEW]
+    return {before[-1] if before else said[0].commit, *soon}
 
 
-def _try(events: Sequence[Stamp], stood: Sequence[str | None], arrival: Mapping[str, int]) -> Try:
+def _try(events: Sequence[Stamp], said: Sequence[Stamp], arrival: Mapping[str, int]) -> Try:
     best = _best(events) or events[0]
     named = {event.commit for event in events if event.commit}
     return Try(
@@ -166,7 +195,8 @@ def _try(events: Sequence[Stamp], stood: Sequence[str | None], arrival: Mapping[
         source=best.source,
         stamped_at=events[0].at,
         ti_id=next((e.ti_id for e in events if e.ti_id), None),
-        conflict=len(named) > 1 or bool(stood and best.commit and best.commit not in stood),
+        conflict=len(named) > 1
+        or bool(said and best.commit and best.commit not in _in_force(said, events[0].at)),
         dirty=any(event.dirty for event in events),
         runtime=next((e.runtime for e in events if e.runtime != Runtime()), Runtime()),
     )
@@ -180,8 +210,11 @@ def _best(events: Iterable[Stamp]) -> Stamp | None:
 
 def _state(events: Sequence[Stamp], arrival: Mapping[str, int]) -> str:
     """The newest state. Where clocks and the order of arrival disagree, one that ends it wins."""
-    by_clock = events[-1].state
-    by_arrival = max(events, key=lambda event: arrival[event.id]).state
+    told = [event for event in events if event.state != UNKNOWN]
+    if not told:
+        return UNKNOWN
+    by_clock = told[-1].state
+    by_arrival = max(told, key=lambda event: arrival[event.id]).state
     if by_clock != by_arrival and by_arrival in ENDED and by_clock not in ENDED:
         return by_arrival
     return by_clock
@@ -206,22 +239,27 @@ def _id(record: Mapping[str, Any]) -> str:
     number = record.get("id")
     if not isinstance(number, str) or not number:
         raise BadRecord("it has no id")
-    return (
-        number
-        if len(number) <= 64 and number.isascii()
-        else hashlib.sha256(number.encode("utf-8", "surrogatepass")).hexdigest()
-    )
+    plain = len(number) <= 64 and number.isascii() and number.isprintable()
+    return number if plain else hashlib.sha256(number.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _text(record: Mapping[str, Any], name: str) -> str | None:
-    """A text that any database holds: PostgreSQL refuses NUL, UTF-8 lone surrogates."""
+    """A text of the record, clean and not too long; None for an empty one. Raises BadRecord."""
     value = record.get(name)
     if value is None or value == "":
         return None
     if not isinstance(value, str | int | float):
         raise BadRecord(f"its {name} is no text")
-    text = str(value).replace("\0", "␀")
-    return text.encode("utf-8", "backslashreplace").decode()
+    text = clean(str(value))
+    most = _LIMITS.get(name, _LONGEST)
+    if len(text.encode()) > most:
+        raise BadRecord(f"its {name} is longer than {most:,} bytes")
+    return text
+
+
+def clean(text: str) -> str:
+    """The text as any database holds it: PostgreSQL refuses NUL, UTF-8 lone surrogates."""
+    return text.replace("\0", "␀").encode("utf-8", "backslashreplace").decode()
 
 
 def _needed(record: Mapping[str, Any], name: str) -> str:

@@ -166,6 +166,7 @@ def suspicion(found: Suspicion) -> Json:
         "good": None if found.good is None else run(found.good),
         "good_commit": found.good_commit,
         "commits": found.commits,
+        "missing": list(found.missing),
         "suspects": [_suspect(each) for each in found.suspects],
         "undone": [_suspect(each) for each in found.undone],
         "environment": _pairs(found.runtime),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -116,6 +117,60 @@ class TestDrain:
         )
         assert catalog.drain().deployments == 1
         assert catalog.deployments()[0].repo == "dags"
+
+    @pytest.mark.parametrize(
+        "record",
+        [
+            {"kind": "stamp", "dag_id": "d", "run_id": "x" * 4_000, "source": "worker"},
+            {"kind": "move", "ref": "HEAD", "repo": "x" * 80, "new": "a" * 40, "source": "hook"},
+            {"kind": "move", "ref": "refs/heads/" + "x" * 2_000, "repo": "d", "source": "hook"},
+        ],
+    )
+    def test_no_record_stops_the_others(
+        self, settings: Settings, database: str, record: dict[str, object]
+    ) -> None:
+        flags = {"home": str(settings.home), "db": database}
+        with Catalog(Settings(flags, {}, None, None)) as catalog:
+            catalog.spool.append(record)
+            odd = {"ref": "refs/heads/\ud800", "by": "a\0\udcff", "new": "a" * 40, "repo": "d"}
+            catalog.spool.append({"kind": "move", "source": "hook", **odd})
+            stamped(catalog, id="a\0b")
+            assert catalog.drain() == DrainReport(stamps=1, deployments=1, refused=1)
+
+    @pytest.mark.parametrize(
+        "spoil",
+        [
+            lambda box: (box / "seen.json").write_text('{"read": [], "refs": []}'),
+            lambda box: (box / "moves").write_text(
+                f"\n1 post-commit 99999999999999999999.5 1 {'a' * 40} {'b' * 40} refs/heads/x ada .\n"
+            ),
+            lambda box: (box / "lock").mkdir(),
+        ],
+    )
+    def test_no_repository_stops_the_others(
+        self, catalog: Catalog, repo: Repo, registered: object, spoil: Callable[[Path], object]
+    ) -> None:
+        box = repo.path / ".git" / "gitdags"
+        box.mkdir()
+        spoil(box)
+        stamped(catalog)
+        assert catalog.drain().stamps == 1
+
+    def test_a_commit_is_kept_as_soon_as_its_stamp_is_drained(
+        self, catalog: Catalog, repo: Repo, registered: object
+    ) -> None:
+        sha = repo("rev-parse", "HEAD")
+        stamped(catalog, commit=sha)
+        stamped(catalog, commit="e" * 40)
+        catalog.drain()
+        assert keep.kept(repo.path) == {sha}
+
+    def test_a_path_of_another_host_says_nothing_of_this_one(
+        self, catalog: Catalog, repo: Repo, registered: object
+    ) -> None:
+        stamped(catalog, path=str(repo.path / "dags"), remote=True)
+        catalog.drain()
+        assert catalog.run("sales", "r").repo is None
 
 
 class TestAttribution:
@@ -250,6 +305,44 @@ class TestSettling:
         assert catalog.settle(again=True) == 1
         assert catalog.run("sales", "r").dag_hash
 
+    def test_a_repository_that_is_only_claimed_is_no_others(
+        self, catalog: Catalog, repo: Repo, registered: RegisteredRepository
+    ) -> None:
+        sha = repo("rev-parse", "HEAD")
+        stamped(catalog, commit=sha, repo="dags")
+        stamped(catalog, commit=sha, repo="ghost", run_id="evil")
+        catalog.drain()
+        catalog.settle()
+        good, evil = catalog.run("sales", "r"), catalog.run("sales", "evil")
+        assert (good.repo, good.doubt, bool(good.dag_hash)) == ("dags", None, True)
+        assert (evil.repo, evil.doubt, evil.dag_hash) == ("ghost", "unknown repository", None)
+
+    def test_a_repository_that_cannot_keep_holds_up_no_document(
+        self, catalog: Catalog, repo: Repo, registered: RegisteredRepository
+    ) -> None:
+        sha = repo("rev-parse", "HEAD")
+        repo("update-ref", "refs/gitdags/keep", sha)  # in the way of refs/gitdags/keep/…
+        stamped(catalog, commit=sha)
+        catalog.drain()
+        assert catalog.settle() == 1
+
+    def test_tries_in_doubt_are_not_asked_again_and_again(
+        self, catalog: Catalog, repo: Repo, registered: RegisteredRepository
+    ) -> None:
+        sha = repo("rev-parse", "HEAD")
+        other = repo.commit({"x": "1"})
+        stamped(catalog, commit=sha, state="running")
+        for number in range(9):
+            stamped(
+                catalog, commit=f"{number}" * 40, task_id="a", try_number=number, source="worker",
+            )  # fmt: skip
+        stamped(catalog, commit=other, task_id="z", try_number=1, source="worker")
+        catalog.drain()
+        for _ in range(4):
+            catalog.settle(3)
+        tries = {each.task_id: each for each in catalog.run("sales", "r").tries}
+        assert tries["z"].dag_hash
+
     def test_a_shapeshifter(
         self, catalog: Catalog, repo: Repo, registered: RegisteredRepository
     ) -> None:
@@ -344,11 +437,6 @@ class TestAsking:
             catalog.run("sales", "r")
         assert catalog.run("sales", "r", "prod").airflow == "prod"
 
-    def test_accepted_without_a_spool(self, catalog: Catalog) -> None:
-        good = {"id": "1", "dag_id": "sales", "run_id": "r", "source": "worker"}
-        assert catalog.accept([good, {"id": "2"}]) == ["record 1: it has no dag_id"]
-        assert len(catalog.runs()) == 1
-
 
 @pytest.mark.airflow
 @pytest.mark.slow
@@ -439,3 +527,4 @@ class TestSuspects:
         self.ran(catalog, "bad", "failed", "e" * 40)
         found = catalog.suspects(catalog.run("sales", "bad"))
         assert (found.suspects, found.good_commit) == ((), commits[0])
+        assert found.missing == ("e" * 40,)

@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,15 @@ except OSError:
         assert subprocess.run([sys.executable, "-c", code]).returncode == 7
         spool.append({"n": 3})
         assert [record["n"] for record in drained(spool)] == [1, 3]
+
+
+def test_a_record_nested_too_deeply_is_none(spool: Spool) -> None:
+    data = b"[" * 200_000 + b"]" * 200_000
+    spool.append({"n": 1})
+    with open(spool.folder / "spool", "ab") as file:
+        file.write(b"\n%08x " % zlib.crc32(data) + data + b"\n")
+    (taken,) = spool.take()
+    assert ([record["n"] for record in taken.records], taken.torn) == ([1], 1)
 
 
 def _write(folder: Path, name: str, count: int) -> None:

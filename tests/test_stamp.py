@@ -126,6 +126,36 @@ class TestRun:
         assert run.tries[0].state == "failed"
 
 
+class TestWhoContradicts:
+    def test_a_scheduler_that_changes_its_mind_in_the_midst_of_a_run(self) -> None:
+        (run,) = derive([event(1, "scheduler", A), event(20, "scheduler", B, state="success")])
+        assert (run.commit, run.conflict) == (A, True)
+
+    def test_a_worker_elsewhere_stays_in_conflict_when_the_run_is_cleared_to_there(self) -> None:
+        said = [event(1, "scheduler", A), tried(2, "worker", C)]
+        assert derive(said)[0].tries[0].conflict
+        (run,) = derive([*said, event(20, "scheduler", C)])
+        assert (run.conflict, run.tries[0].conflict) == (True, True)
+
+    def test_clocks_that_differ_a_little(self) -> None:
+        (run,) = derive(
+            [event(1, "scheduler", A), tried(18, "worker", C), event(20, "scheduler", C)]
+        )
+        assert not run.conflict
+
+    def test_a_row_that_is_imported_later(self) -> None:
+        (run,) = derive(
+            [event(1, "scheduler", A), event(9, "imported", C), event(20, "scheduler", C)]
+        )
+        assert not run.conflict
+
+    def test_a_word_on_the_commit_says_nothing_of_the_state(self) -> None:
+        (run,) = derive(
+            [event(1, "scheduler", A, state="success"), event(5, "manual", A, state="unknown")]
+        )
+        assert run.state == "success"
+
+
 events = st.lists(
     st.builds(
         lambda number, source, commit, task, attempt, state, uid: event(
@@ -200,6 +230,8 @@ class TestRecord:
             ({"id": 5}, "no id"), ({"source": "rumour"}, "source"),
             ({"try_number": "1"}, "try_number"), ({"map_index": True}, "map_index"),
             ({"try_number": 1 << 40}, "try_number"), ({"dag_id": ["x"]}, "no text"),
+            ({"run_id": "x" * 769}, "longer"), ({"commit": "x" * 256}, "longer"),
+            ({"path": "x" * 5_000}, "longer"),
         ],
     )  # fmt: skip
     def test_what_is_none(self, fields: dict[str, object], why: str) -> None:
@@ -210,7 +242,7 @@ class TestRecord:
     def test_an_impossible_time_is_now(self, at: object) -> None:
         assert from_record(self.record(at=at), self.NOW).at == self.NOW
 
-    @given(st.text(min_size=1))
+    @given(st.text(min_size=1, max_size=190))
     def test_any_run_id_can_be_stored(self, run_id: str) -> None:
         found = from_record(self.record(run_id=run_id), self.NOW)
         assert "\0" not in found.run_id
@@ -220,7 +252,8 @@ class TestRecord:
         assert from_record(self.record(commit="main"), self.NOW).commit == "main"
 
     def test_a_long_id_is_hashed(self) -> None:
-        assert len(from_record(self.record(id="é" * 500), self.NOW).id) == 64
+        for number in ("é" * 500, "a\0b", "\n"):
+            assert len(from_record(self.record(id=number), self.NOW).id) == 64
 
 
 def test_the_same_stamp_by_hand_is_one() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gitdags import backup
 from gitdags.cli.context import Context
-from gitdags.cli.words import count
+from gitdags.cli.words import count, drained
 from gitdags.errors import GitdagsError
 from gitdags.store import Store
 
@@ -25,6 +25,7 @@ def run(context: Context, args: argparse.Namespace) -> int:
             catalog.receive(repo)
         except GitdagsError as error:
             context.note(f"warning: {repo.name}: {error.message}")
+    drained(context)
     store = Store(context.settings.database)
     try:
         report = backup.write(store, args.file, context.note)

@@ -78,6 +78,8 @@ def _change(each: Suspect) -> table.Cell:
 def _summary(found: Suspicion) -> str:
     if found.commit is None or found.good_commit is None:
         return "the commits of the two runs are not known: gitdags runs"
+    if found.missing:
+        return f"not here, so nothing can be said: {', '.join(found.missing)}\nhint: gitdags fetch"
     if found.commit == found.good_commit:
         same = "both ran at the same commit"
         return same if found.runtime else f"{same}, with the same environment as far as is known"

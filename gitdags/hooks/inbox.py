@@ -7,6 +7,7 @@ refs led to then. Local disks only: locks of NFS do not hold.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -109,7 +110,10 @@ class Inbox:
             saved = json.loads((self.folder / "seen.json").read_bytes())
         except (FileNotFoundError, ValueError):  # damaged: the lines themselves say enough
             return {}
-        return saved if isinstance(saved, dict) else {}
+        if not isinstance(saved, dict):
+            return {}
+        parts = {name: saved[name] for name in ("read", "refs", "on") if name in saved}
+        return parts if all(isinstance(part, dict) for part in parts.values()) else {}
 
     def _save(self, read: dict[str, int], now: State) -> None:
         aside = self.folder / f".seen.{os.getpid()}"
@@ -179,7 +183,8 @@ class Inbox:
     def _when(self, repo: git.Repository, move: Moved) -> datetime:
         """When it was, as the hook says; or the reflog, if that is since we last looked; else now."""
         if move.at is not None:
-            return datetime.fromtimestamp(move.at, UTC)
+            with contextlib.suppress(OverflowError, ValueError, OSError):  # no hook's own time
+                return datetime.fromtimestamp(move.at, UTC)
         now = datetime.now(UTC)
         try:
             looked = datetime.fromtimestamp((self.folder / "seen.json").stat().st_mtime, UTC)

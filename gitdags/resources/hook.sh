@@ -46,7 +46,8 @@ look() {
 # Start what takes the moves in, unless it runs already; it sees lines written while it does.
 wake() {
   [ -x "$python" ] || return
-  read -r pid <"$box/handler" && kill -0 "$pid" && return
+  # A number left over from before a crash may be another process's by now.
+  read -r pid <"$box/handler" && kill -0 "$pid" && grep -q hooks "/proc/$pid/cmdline" && return
   (
     trap '' HUP INT
     unset CDPATH

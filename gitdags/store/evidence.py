@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, exists, select, update
 
 from gitdags.model import RunStamp
 from gitdags.store import run_rows
@@ -22,14 +22,22 @@ class Evidence:
         self._database = database
 
     def execute(self, keys: Sequence[run_rows.Key], body: str) -> int:
-        """Keep Airflow's own serialized DAG, as it executed it, of some runs; how many had none yet."""
+        """Keep Airflow's own serialized DAG, as it executed it, of some runs; how many had none yet.
+
+        Of a run that was made again it is the newest that Airflow still knows.
+        """
+        r, newer = t.runs, t.runs.alias()
+        same = (newer.c.airflow == r.c.airflow, newer.c.dag_id == r.c.dag_id)
+        newest = ~exists().where(
+            *same, newer.c.run_id == r.c.run_id, newer.c.generation > r.c.generation
+        )
         key = hashlib.sha256(body.encode()).hexdigest()
         with self._database.write() as db:
             self._database.add(db, t.executed_documents, [{"hash": key, "body": body}])
             return sum(
                 db.execute(
                     update(t.runs)
-                    .where(run_rows.any_of(t.runs, chunk), t.runs.c.executed_hash.is_(None))
+                    .where(run_rows.any_of(t.runs, chunk), r.c.executed_hash.is_(None), newest)
                     .values(executed_hash=key)
                 ).rowcount
                 for chunk in chunks(keys, 100)
@@ -57,7 +65,13 @@ class Evidence:
                     continue
                 row = {name: record[name] for name in ("task_id", "map_index", "try_number")}
                 body = json.dumps(record["fields"], sort_keys=True).replace("\\u0000", "␀")
-                stored += self._database.add(db, f, [{"run": run, **row, "fields": body}])
+                insert = self._database.insert(f)
+                # Some operators set their fields while they run: the last ones count, as in Airflow.
+                last = insert.on_conflict_do_update(
+                    index_elements=list(f.primary_key), set_={"fields": insert.excluded.fields}
+                )
+                db.execute(last, [{"run": run, **row, "fields": body}])
+                stored += 1
                 of_task = (
                     select(f.c.run)
                     .join(r, r.c.id == f.c.run)

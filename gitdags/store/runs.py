@@ -30,6 +30,8 @@ from gitdags.store.database import Database, chunks
 class Settled:
     """What was found out about the runs of one DAG at one commit."""
 
+    asked: str | None
+    """the repository as the runs name it, who may not know"""
     repo: str | None
     commit: str | None
     dag_id: str
@@ -213,7 +215,7 @@ class Runs:
             select(y, r.c.dag_id, x.c.airflow, x.c.python, x.c.image, x.c.packages)
             .join(r, r.c.id == y.c.run)
             .join(x, x.c.id == y.c.runtime_id)
-            .where(y.c.dag_hash.is_(None), y.c.commit.is_not(None))
+            .where(y.c.dag_hash.is_(None), y.c.doubt.is_(None), y.c.commit.is_not(None))
             .where(y.c.commit.is_distinct_from(r.c.commit))
             .limit(limit)
         )
@@ -225,27 +227,41 @@ class Runs:
         r, y = t.runs, t.tries
         settled = 0
         with self._database.write() as db:
+            self._database.take_turns(db, "stamps")
             for one in found:
-                same = (r.c.dag_id == one.dag_id, r.c.commit.is_not_distinct_from(one.commit))
                 values: dict[str, Any] = {
                     "dag_hash": one.dag_hash, "code_hash": one.code_hash, "doubt": one.doubt,
-                    "unstable": one.unstable,
+                    "unstable": one.unstable, "repo": one.repo,
                 }  # fmt: skip
-                if one.repo is not None:
-                    values["repo"] = one.repo
-                here = (*same, r.c.dag_hash.is_(None), r.c.doubt.is_(None))
+                here = (
+                    r.c.dag_id == one.dag_id,
+                    r.c.commit.is_not_distinct_from(one.commit),
+                    r.c.repo.is_not_distinct_from(one.asked),
+                    r.c.dag_hash.is_(None),
+                    r.c.doubt.is_(None),
+                )
+                # Tries first: those of a run that names its repository are found by it.
+                of_dag = select(r.c.id).where(r.c.dag_id == one.dag_id)
+                mine = (
+                    y.c.commit.is_not_distinct_from(one.commit),
+                    y.c.repo.is_not_distinct_from(one.asked),
+                    y.c.dag_hash.is_(None),
+                    y.c.doubt.is_(None),
+                    y.c.run.in_(of_dag),
+                )
+                tried = {"dag_hash": one.dag_hash, "doubt": one.doubt, "repo": one.repo}
+                db.execute(update(y).where(*mine).values(**tried))
                 settled += db.execute(update(r).where(*here).values(**values)).rowcount
-                if one.dag_hash is not None and one.commit is not None:
-                    of_dag = select(r.c.id).where(r.c.dag_id == one.dag_id)
-                    mine = (y.c.commit == one.commit, y.c.dag_hash.is_(None), y.c.run.in_(of_dag))
-                    db.execute(update(y).where(*mine).values(dag_hash=one.dag_hash))
         return settled
 
-    def known(self, dag_id: str, commit: str) -> tuple[str, bool] | None:
-        """(dag hash, whether unstable) of a settled run of a DAG at a commit."""
+    def known(self, repo: str, dag_id: str, commit: str) -> tuple[str, bool] | None:
+        """(dag hash, whether unstable) of a settled run of a repository's DAG at a commit."""
         r = t.runs
         query = select(r.c.dag_hash, r.c.unstable).where(
-            r.c.commit == commit, r.c.dag_id == dag_id, r.c.dag_hash.is_not(None)
+            r.c.commit == commit,
+            r.c.dag_id == dag_id,
+            r.c.repo == repo,
+            r.c.dag_hash.is_not(None),
         )
         with self._database.read() as db:
             row = db.execute(query.limit(1)).first()
@@ -253,8 +269,10 @@ class Runs:
 
     def doubt_again(self, reasons: Sequence[str]) -> int:
         """Forget why runs have no document, so that it is looked for again; how many runs."""
-        r = t.runs
+        r, y = t.runs, t.tries
         with self._database.write() as db:
+            self._database.take_turns(db, "stamps")
+            db.execute(update(y).where(y.c.doubt.in_(reasons)).values(doubt=None))
             return db.execute(update(r).where(r.c.doubt.in_(reasons)).values(doubt=None)).rowcount
 
     def commits(self, repo: str) -> list[str]:

@@ -283,6 +283,7 @@ tries = Table(
     Column("conflict", Boolean, nullable=False),
     Column("dirty", Boolean, nullable=False),
     Column("dag_hash", Hash, ForeignKey("documents.dag_hash")),
+    Column("doubt", Text),
     Column("runtime_id", Hash, ForeignKey("runtimes.id"), nullable=False),
     Index("ix_tries_commit", "commit"),
 )

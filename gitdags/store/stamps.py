@@ -74,7 +74,7 @@ class Stamps:
         changes: dict[str, Any] = {name: insert.excluded[name] for name in derived}
         # The repository of a run may have been found since, which no event says.
         changes["repo"] = case(
-            (moved, insert.excluded.repo), else_=func.coalesce(r.c.repo, insert.excluded.repo)
+            (moved, insert.excluded.repo), else_=func.coalesce(insert.excluded.repo, r.c.repo)
         )
         for name in ("dag_hash", "code_hash", "doubt"):  # the document of another commit
             changes[name] = case((moved, null()), else_=r.c[name])
@@ -102,7 +102,11 @@ class Stamps:
         names = ("repo", "commit", "state", "source", "stamped_at", "ti_id", "conflict", "dirty",
                  "runtime_id")  # fmt: skip
         changes: dict[str, Any] = {name: insert.excluded[name] for name in names}
-        changes["dag_hash"] = case((moved, null()), else_=y.c.dag_hash)
+        changes["repo"] = case(
+            (moved, insert.excluded.repo), else_=func.coalesce(insert.excluded.repo, y.c.repo)
+        )
+        for name in ("dag_hash", "doubt"):
+            changes[name] = case((moved, null()), else_=y.c[name])
         statement = insert.on_conflict_do_update(
             index_elements=[y.c.run, y.c.task_id, y.c.map_index, y.c.try_number], set_=changes
         )

@@ -112,7 +112,8 @@ def _take(request: Request, body: bytes) -> Response:
         spool = site_of(request).spool
         try:
             for record in records:
-                spool.append(record.model_dump(exclude_unset=True), sync=False)
+                # Its path is one of another host's, and says nothing of what lies there on this one.
+                spool.append(record.model_dump(exclude_unset=True) | {"remote": True}, sync=False)
             spool.sync()
         except OSError as error:
             raise CannotSpool(

@@ -176,7 +176,8 @@ class TestSuspects:
     def test_keys(self, ran: World, data: Callable[..., Any]) -> None:
         found = data("suspects", "etl", "bad")
         assert found.keys() == {
-            "run", "commit", "good", "good_commit", "commits", "suspects", "undone", "environment",
+            "run", "commit", "good", "good_commit", "commits", "missing", "suspects", "undone",
+            "environment",
         }  # fmt: skip
         assert found["suspects"][0].keys() >= {
             "commit",

@@ -94,7 +94,7 @@ def examples(
     name = "airflow_python" if request.param[0] == "3" else "airflow_2_python"
     python = request.getfixturevalue(name)
     home = tmp_path_factory.mktemp("home")
-    with opened_catalog(home, real_history, python) as (catalog, repo):
+    with opened_catalog(home, real_history, python, engine="airflow") as (catalog, repo):
         catalog.index(repo, request.param)
         yield Examples(catalog, repo, python, request.param, catalog.dags(repo, request.param))
 

@@ -63,7 +63,9 @@ def test_all_of_them(store: Store, repo: RegisteredRepository) -> None:
 def test_what_a_run_ran_stays(store: Store, repo: RegisteredRepository) -> None:
     store.stamps.add([event(1), event(2, task_id="x", try_number=1, commit=B, source="worker")])
     row = snapshot("a", made("of_a")).dags[0]
-    store.runs.settle([Settled("dags", A, "sales", row.document.dag_hash, row.code_hash, None)])
+    store.runs.settle(
+        [Settled("dags", "dags", A, "sales", row.document.dag_hash, row.code_hash, None)]
+    )
     assert store.garbage.collect({repo.id: [A, B, C]})["snapshots"] == 1
     assert set(store.indexed(repo)) == {A, B}
 
@@ -72,7 +74,9 @@ def test_a_document_that_only_a_run_has_left(store: Store, repo: RegisteredRepos
     """Its commit was shown in an environment that is gone: the run still has its document."""
     row = snapshot("a", made("of_a")).dags[0]
     store.stamps.add([event(1, commit=None)])
-    store.runs.settle([Settled("dags", None, "sales", row.document.dag_hash, row.code_hash, None)])
+    store.runs.settle(
+        [Settled("dags", "dags", None, "sales", row.document.dag_hash, row.code_hash, None)]
+    )
     store.garbage.collect({repo.id: [A, B, C]})
     assert store.document(row.document.dag_hash) is not None
     assert store.code(row.code_hash) != []

@@ -156,17 +156,17 @@ class TestSettling:
     def test_a_document_is_set_once(self, store: Store, row: tuple[str, str]) -> None:
         store.stamps.add([event(1), event(2, "later")])
         assert {r.run_id for r in store.runs.unsettled()} == {"r", "later"}
-        settled = Settled("dags", A, "sales", *row, None)
+        settled = Settled("dags", "dags", A, "sales", *row, None)
         assert store.runs.settle([settled]) == 2
         assert store.runs.settle([settled]) == 0
         assert {(r.dag_hash, r.code_hash) for r in store.runs.newest()} == {row}
         store.stamps.add([event(3, state="success")])
         assert {r.dag_hash for r in store.runs.newest()} == {row[0]}
-        assert store.runs.known("sales", A) == (row[0], False)
+        assert store.runs.known("dags", "sales", A) == (row[0], False)
 
     def test_another_commit_is_another_document(self, store: Store, row: tuple[str, str]) -> None:
         store.stamps.add([event(2, source="worker", task_id="load")])
-        store.runs.settle([Settled("dags", A, "sales", *row, None)])
+        store.runs.settle([Settled("dags", "dags", A, "sales", *row, None)])
         store.stamps.add([event(3, commit=B)])
         assert [(r.commit, r.dag_hash) for r in store.runs.newest()] == [(B, None)]
 
@@ -175,13 +175,13 @@ class TestSettling:
             [event(1, commit=B), event(2, commit=A), event(3, task_id="x", try_number=2)]
         )
         assert [(dag, t.commit) for dag, t in store.runs.unsettled_tries()] == [("sales", A)]
-        store.runs.settle([Settled("dags", A, "sales", *row, None)])
+        store.runs.settle([Settled("dags", "dags", A, "sales", *row, None)])
         assert store.runs.unsettled_tries() == []
         assert store.runs.newest()[0].tries[0].dag_hash == row[0]
 
     def test_doubt_and_again(self, store: Store) -> None:
         store.stamps.add([event(1, repo=None)])
-        store.runs.settle([Settled(None, A, "sales", None, None, "unknown repository")])
+        store.runs.settle([Settled(None, None, A, "sales", None, None, "unknown repository")])
         assert store.runs.unsettled() == []
         assert store.runs.newest()[0].flags == ("unknown repository",)
         assert store.runs.counts() == {"runs": 1, "conflicts": 0, "doubtful": 1, "unsettled": 0}

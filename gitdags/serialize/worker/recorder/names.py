@@ -61,7 +61,8 @@ _CORE: dict[str, tuple[tuple[str, ...], str, str]] = {
 # Old names whose class has another name since a release.
 _RENAMED = {
     "DummyOperator": ((2, 4), "EmptyOperator"),
-    "DagFileProcessor": ((9, 9), ""),
+    "XCom": ((1, 10), "BaseXCom"),
+    "ImportError": ((2, 9), "ParseImportError"),
 }
 
 
@@ -203,6 +204,9 @@ def look_up(module: str, name: str) -> Any:
             return operator(name, module)
         if name.endswith("Hook"):
             return hook(name, module)
+        if module.startswith("airflow.models") and name in _RENAMED:
+            since, now = _RENAMED[name]
+            return standin.make_model(now if era.current >= since else name, module)
         return standin.make_class(name, module)
     if (_PACKAGES.match(module) and name.islower()) or module == "airflow":
         return None  # a module below this one

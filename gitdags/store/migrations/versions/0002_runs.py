@@ -148,6 +148,7 @@ def upgrade() -> None:
         sa.Column("conflict", sa.Boolean(), nullable=False),
         sa.Column("dirty", sa.Boolean(), nullable=False),
         sa.Column("dag_hash", sa.String(length=64), nullable=True),
+        sa.Column("doubt", sa.Text(), nullable=True),
         sa.Column("runtime_id", sa.String(length=64), nullable=False),
         sa.ForeignKeyConstraint(
             ["dag_hash"], ["documents.dag_hash"], name=op.f("fk_tries_dag_hash")
