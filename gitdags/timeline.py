@@ -260,11 +260,13 @@ class Timeline:
         engine = self._store.environments()[environments[0]].engine if environments else ""
         rank = {environment: i for i, environment in enumerate(environments)}
         everything = self._store.snapshots(self._registered)
-        manifests = {
-            commit.sha: min(best, key=lambda pair: rank[pair[0]])
-            for commit in commits
-            if (best := [pair for pair in everything.get(commit.sha, ()) if pair[0] in rank])
-        }
+        manifests: dict[str, tuple[str, str]] = {}
+        for commit in commits:  # thousands: by far the most have one snapshot
+            pairs = [pair for pair in everything.get(commit.sha, ()) if pair[0] in rank]
+            if pairs:
+                manifests[commit.sha] = (
+                    pairs[0] if len(pairs) == 1 else min(pairs, key=lambda pair: rank[pair[0]])
+                )
         held = {manifest for _, manifest in manifests.values()}
         contents = self._contents(held, dag_id, only)
         walked = _Walked(exact=engine == "airflow")
