@@ -15,6 +15,9 @@ from scripts.benchmarks import structure
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
+PROGRAMS = int(os.environ.get("GITDAGS_TEST_PROGRAMS", "0"))
+"""How many programs, each time others; 0: the same few each time."""
+
 HEAD = """
 from airflow.sdk import DAG, Label, TaskGroup, chain, cross_downstream, task, task_group
 from airflow.providers.standard.operators.bash import BashOperator
@@ -130,7 +133,7 @@ def pools(
 
 @given(program=programs())
 @settings(
-    max_examples=int(os.environ.get("GITDAGS_TEST_PROGRAMS", "60")), deadline=None, derandomize="GITDAGS_TEST_PROGRAMS" not in os.environ,
+    max_examples=PROGRAMS or 60, deadline=None, derandomize=not PROGRAMS,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )  # fmt: skip
 def test_both_engines_see_one_structure(pools: tuple[Pool, Pool, Path], program: str) -> None:
