@@ -240,7 +240,7 @@ class BrowseCatalog(ABC):
         return each[:limit], each[limit].commit.sha if len(each) > limit else None
 
     def last_changes(
-        self, repo: RegisteredRepository, commit: str, *, seconds: float = 0.02
+        self, repo: RegisteredRepository, commit: str, *, seconds: float = 0.01
     ) -> tuple[dict[str, Commit], bool]:
         """(dag_id -> the commit along first parents that brought its present state, whether all was seen).
 

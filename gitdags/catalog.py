@@ -380,7 +380,9 @@ class Catalog(RunCatalog, BrowseCatalog):
 
     def timeline(self, repo: RegisteredRepository) -> Timeline:
         """What the store knows along a repository's history."""
-        return Timeline(self._store, self.opened(repo), repo, self.history(repo).fits)
+        history = self.history(repo)
+        auto = history.settings["engine"] == "auto"
+        return Timeline(self._store, self.opened(repo), repo, history.fits, auto=auto)
 
     def log(
         self,

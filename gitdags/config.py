@@ -136,7 +136,10 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("python", "", "interpreter whose Airflow parses; empty: the one gitdags runs in"),
     Setting("jobs", "0", "DAG files parsed at once; 0: one per core", _jobs),
     Setting(
-        "engine", "auto", "what turns a DAG file into a document", _one_of("auto", "airflow", "recorder")
+        "engine",
+        "auto",
+        "what parses: Airflow, and the recorder where it cannot (auto), or one of the two",
+        _one_of("auto", "airflow", "recorder"),
     ),
     Setting("parse_timeout", "30", "seconds a DAG file may take to parse", _seconds),
     Setting("parse_memory", "4G", "address space of a parse, in bytes", _bytes),

@@ -149,7 +149,9 @@ class History:
             todo = self.missing(wanted, engine)
             for done, part in enumerate(self._run(todo, engine) if todo else ()):
                 if number > 0:
-                    part = IndexReport(recorded=part.parsed, documents_new=part.documents_new)
+                    part = dataclasses.replace(
+                        part, parsed=0, reused=0, errors=0, recorded=part.parsed
+                    )
                 report = _sum(report, part)
                 if progress is not None:
                     progress(Progress(done + 1, len(todo), report.parsed, todo[done].sha))

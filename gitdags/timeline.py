@@ -42,7 +42,7 @@ class _Walked:
     failing: set[str] = field(default_factory=set)
     """commits at which that DAG fails"""
     unread: set[str] = field(default_factory=set)
-    """commits at which some file fails"""
+    """commits at which, or at the nearest indexed one before which, some file fails"""
     states: dict[str, versions.State | None] = field(default_factory=dict)
     """what is known up to each commit; None before the first that is indexed"""
     snapshots: list[tuple[Commit, str]] = field(default_factory=list)
@@ -52,6 +52,8 @@ class _Walked:
     baseline: str | None = None
     seen: bool = False
     incomparable: int = 0
+    exact: bool = True
+    """whether the family is Airflow's"""
 
     def good(self, sha: str) -> Collection[str]:
         """The DAGs of a commit, or of the nearest indexed one before it, that do not fail there."""
@@ -88,8 +90,12 @@ class Timeline:
         repo: Repository,
         registered: RegisteredRepository,
         fits: Callable[[StoredEnvironment], bool],
+        *,
+        auto: bool = True,
     ) -> None:
         self._store, self._repo, self._registered, self._fits = store, repo, registered, fits
+        self._auto = auto
+        """whether the recorder is to tell what Airflow cannot"""
 
     # ── versions ──────────────────────────────────────────────────────────────────────────
 
@@ -191,11 +197,9 @@ class Timeline:
         indexed = {sha: [e for e, _ in found] for sha, found in everything.items()}
         family, recorded_family = self._families(commits, indexed)
         exact = self._walk(commits, dag_id, family, indexed, only)
-        if recorded_family is None:
+        if not self._auto or not exact.exact or not exact.unread:
             return exact
         recorded = self._walk(commits, dag_id, recorded_family, indexed, only)
-        if not recorded.snapshots:
-            return exact
         words: dict[tuple[str, str], list[versions.Candidate | None]] = {}
         for number, walked in enumerate((exact, recorded)):
             for candidate in walked.candidates:
@@ -256,14 +260,16 @@ class Timeline:
         engine = self._store.environments()[environments[0]].engine if environments else ""
         rank = {environment: i for i, environment in enumerate(environments)}
         everything = self._store.snapshots(self._registered)
-        manifests = {
-            commit.sha: min(best, key=lambda pair: rank[pair[0]])
-            for commit in commits
-            if (best := [pair for pair in everything.get(commit.sha, ()) if pair[0] in rank])
-        }
+        manifests: dict[str, tuple[str, str]] = {}
+        for commit in commits:  # thousands: by far the most have one snapshot
+            pairs = [pair for pair in everything.get(commit.sha, ()) if pair[0] in rank]
+            if pairs:
+                manifests[commit.sha] = (
+                    pairs[0] if len(pairs) == 1 else min(pairs, key=lambda pair: rank[pair[0]])
+                )
         held = {manifest for _, manifest in manifests.values()}
         contents = self._contents(held, dag_id, only)
-        walked = _Walked()
+        walked = _Walked(exact=engine == "airflow")
         places: dict[str, Commit] = {}
         pending, begun = 0, False  # commits without a snapshot since the last that has one
         for commit in reversed(commits):
@@ -272,6 +278,8 @@ class Timeline:
             place = commit if parent is None else places.get(parent, commit)
             if commit.sha not in manifests:
                 walked.states[commit.sha] = None if parent is None else before
+                if parent in walked.unread:
+                    walked.unread.add(commit.sha)
                 places[commit.sha] = place
                 if commit.sha in indexed:
                     walked.elsewhere.add(commit.sha)
@@ -299,7 +307,7 @@ class Timeline:
                 walked.unread.add(commit.sha)
             if before is None and walked.baseline is None:
                 walked.baseline = commit.sha
-            walked.candidates += changes if engine == "airflow" else map(versions.recorded, changes)
+            walked.candidates += changes if walked.exact else map(versions.recorded, changes)
             if dag_id is not None:
                 rows = content.dags.get(dag_id, ())
                 walked.seen = walked.seen or bool(rows)

@@ -120,7 +120,11 @@ def at_a_commit(demo: Demo) -> None:
     demo.say("The DAGs at any commit, tag or date")
     demo.run("ls", "--at", "3.3.2", lines=8)
     listing = demo.json("ls", "--at", "3.3.2")
-    demo.verify(len(listing["dags"]) == 88, f"88 DAGs at 3.3.2, not {len(listing['dags'])}")
+    read = [dag for dag in listing["dags"] if dag["engine"] == "airflow"]
+    demo.verify(len(read) == 88, f"Airflow reads 88 DAGs at 3.3.2, not {len(read)}")
+    demo.verify(
+        len(listing["dags"]) == 90, f"two more are recorded, not {len(listing['dags']) - 88}"
+    )
     failing = {error["file"]: error for error in listing["errors"]}
     demo.verify(
         set(failing) == {"dags/example_custom_weight.py", "dags/example_workday_timetable.py"},
@@ -156,6 +160,23 @@ def through_history(demo: Demo) -> None:
     demo.verify(
         "example_bash_operator" in found["removed"], "example_bash_operator went with 3.3.2"
     )
+
+
+def across_eras(demo: Demo) -> None:
+    """One DAG from Airflow 1.10.15 to 3.3.2, in one log, though no single Airflow imports it all."""
+    demo.say("Across eras: what Airflow 3 cannot import is recorded without Airflow")
+    demo.run("show", "example_bash_operator", "--at", "1.10.15", "--graph", lines=12)
+    demo.run("log", "example_bash_operator", lines=20)
+    log = demo.json("log", "example_bash_operator")
+    demo.verify(log[-1]["subject"] == "airflow 1.10.15", f"it began with {log[-1]['subject']}")
+    demo.verify((log[0]["subject"], log[0]["change"]) == ("airflow 3.3.2", "removed"), "its end")
+    engines = {version["engine"] for version in log}
+    demo.verify(engines == {"airflow", "recorder"}, f"both engines tell it, not {engines}")
+    log = demo.json("log", "tutorial")
+    demo.verify(
+        [version["change"] for version in log].count("added") == 1, "tutorial was added once"
+    )
+    demo.run("diff", "1.10.15", "3.3.2", "tutorial", lines=14)
 
 
 def for_ci(demo: Demo) -> None:
@@ -360,6 +381,7 @@ STEPS: list[Callable[[Demo], None]] = [
     history,
     at_a_commit,
     through_history,
+    across_eras,
     for_ci,
     as_folders,
     deployments,

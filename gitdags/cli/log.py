@@ -44,7 +44,7 @@ def run(context: Context, args: argparse.Namespace) -> int:
             [
                 (v.commit.sha[:12], "yellow"),
                 day(v.commit.committed_at),
-                (f"{table.SIGNS[v.change]} {v.change}", table.CHANGE_STYLES[v.change]),
+                (f"{table.SIGNS[v.change]} {v.change}{_by(v)}", table.CHANGE_STYLES[v.change]),
                 ((v.dag_hash or "")[:12], "dim"),
                 v.commit.subject,
                 (v.commit.author, "dim"),
@@ -74,13 +74,17 @@ def run(context: Context, args: argparse.Namespace) -> int:
         )
     recorded = sum(version.engine != "airflow" for version in log.versions)
     if recorded > 0:
-        context.note(f"{count(recorded, 'change')} by documents recorded without Airflow")
+        context.note(f"{count(recorded, 'change')} by documents recorded without Airflow: ◌")
     if log.incomparable > 0:
         context.note(
             f"{count(log.incomparable, 'DAG')} parsed by another engine from some commit on, and not "
             "compared there\nhint: gitdags index --all"
         )
     return 0
+
+
+def _by(version: Version) -> str:
+    return "" if version.engine == "airflow" else " ◌"
 
 
 def heading(commit: Commit) -> Text:

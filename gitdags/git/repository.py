@@ -292,10 +292,11 @@ class Repository:
     def first_parents(self, sha: str) -> Iterator[Commit]:
         """A commit and its first parents, newest first, to the root or the end of a shallow clone."""
         commit = self.commit(sha)
+        shallow = self.is_shallow
         yield commit
         while commit.parents:
             parent = commit.parents[0]
-            if self.is_shallow and pygit2.Oid(hex=parent) not in self._odb:
+            if shallow and pygit2.Oid(hex=parent) not in self._odb:
                 return
             commit = self.commit(parent)
             yield commit

@@ -52,6 +52,12 @@ _ASTRO_AIRFLOW = {
 }  # fmt: skip
 """Major version of the Astro Runtime image -> Airflow in it; from 3.0 on it is Airflow's own number."""
 
+_OLDEST, _TOO_NEW = (1, 7), (4,)
+
+
+def _numbers(version: bytes) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(b"."))
+
 
 class Eras:
     """The eras of commits of one repository."""
@@ -64,7 +70,8 @@ class Eras:
     def of(self, tree: str, files: Sequence[str]) -> str:
         """A version of Airflow, ``2.10.5``; "" where nothing at all speaks for one.
 
-        ``files`` are the blob ids of the commit's DAG files.
+        ``files`` are the blob ids of the commit's DAG files. What only they speak for is a likely one,
+        ``~2.10.5``: a file that cannot be for it has an era of its own.
         """
         return self._pinned(tree) or self._used(files)
 
@@ -95,7 +102,7 @@ class Eras:
         data = self._repo.blob(entry.oid)[:_LARGEST]
         for pattern in _PINS:
             pinned = pattern.search(data)
-            if pinned is not None and b"1.7" <= pinned[1] < b"4":
+            if pinned is not None and _OLDEST <= _numbers(pinned[1]) < _TOO_NEW:
                 return pinned[1].decode()
         astro = _ASTRO.search(data)
         if astro is not None:
@@ -114,4 +121,4 @@ class Eras:
             said = said or (since, until) != (era.FIRST, era.LAST)
             first = max(first, since)
             last = min(last, until) if until >= first else last
-        return era.pick(first, max(first, last)) if said else ""
+        return era.LIKELY + era.pick(first, max(first, last)) if said else ""

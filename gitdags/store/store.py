@@ -27,7 +27,9 @@ from gitdags.store.runs import Runs
 from gitdags.store.stamps import Stamps
 from gitdags.store.tokens import Tokens
 
-_REMEMBERED = 50_000  # differences of manifests; both are addressed by their content
+_REMEMBERED = 50_000
+_DIFFERENCES: dict[tuple[str, str], frozenset[str]] = {}
+"""What `Store.difference` found, for all stores of this process: manifests are addressed by their content."""
 
 
 class Store(Database):
@@ -42,7 +44,6 @@ class Store(Database):
         self.garbage = Garbage(self)
         self.tokens = Tokens(self)
         self._snapshots: dict[int, tuple[int, dict[str, list[tuple[str, str]]]]] = {}
-        self._differences: dict[tuple[str, str], frozenset[str]] = {}
 
     # ── repositories ──────────────────────────────────────────────────────────────────────
 
@@ -349,7 +350,7 @@ class Store(Database):
         if one == other:
             return frozenset()
         pairs = ((one, other), (other, one))
-        known = [self._differences.get(pair) for pair in pairs]
+        known = [_DIFFERENCES.get(pair) for pair in pairs]
         return frozenset().union(
             *(self.difference(*p) if k is None else k for p, k in zip(pairs, known, strict=True))
         )
@@ -361,14 +362,14 @@ class Store(Database):
         now, was = (select(*columns).where(d.c.manifest_hash == m) for m in (newer, older))
         with self.read() as db:
             found = frozenset(row.dag_id for row in db.execute(now.except_(was)))
-        if len(self._differences) > _REMEMBERED:
-            self._differences.clear()
-        self._differences[newer, older] = found
+        if len(_DIFFERENCES) > _REMEMBERED:
+            _DIFFERENCES.clear()
+        _DIFFERENCES[newer, older] = found
         return found
 
     def known_difference(self, newer: str, older: str) -> frozenset[str] | None:
         """What `difference` gave before, or None."""
-        return self._differences.get((newer, older))
+        return _DIFFERENCES.get((newer, older))
 
     def files_with_dags(self, repo: RegisteredRepository, files: Iterable[str]) -> set[str]:
         """The manifests of a repository in which one of the files defines a DAG."""

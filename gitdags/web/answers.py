@@ -34,21 +34,31 @@ RETRY = 2
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A body and its packed form, kept together."""
+    """A body as it is kept: packed where that is worth it, as nearly every browser takes it so."""
 
-    body: bytes
-    packed: bytes | None
+    data: bytes
+    packed: bool = False
+
+    @property
+    def body(self) -> bytes:
+        """As it was given."""
+        return gzip.decompress(self.data) if self.packed else self.data
 
 
-def rendered(body: bytes, level: int = 6) -> Rendered:
+def rendered(body: bytes, level: int = 4) -> Rendered:
     """A body, packed where that is worth it."""
-    pack = len(body) >= _WORTH_PACKING
-    return Rendered(body, gzip.compress(body, level, mtime=0) if pack else None)
+    if len(body) < _WORTH_PACKING:
+        return Rendered(body)
+    return Rendered(gzip.compress(body, level, mtime=0), packed=True)
 
 
 def weight(one: Rendered) -> int:
     """Bytes it takes in a cache."""
-    return len(one.body) + len(one.packed or b"")
+    return len(one.data)
+
+
+class Passing(bytes):
+    """A body that says less than the next one will: neither kept nor tagged."""
 
 
 class Pages(Cache[Rendered]):
@@ -110,11 +120,14 @@ def send(
             if matches(request, tag):
                 return Response(status_code=304, headers=told)
         found = rendered(body)
-        if cache is not None and tag is not None and status == 200:
+        if isinstance(body, Passing):
+            told.pop("etag", None)
+            told["cache-control"] = NO_STORE
+        elif cache is not None and tag is not None and status == 200:
             cache.put(tag, found)
-    if found.packed is not None and "gzip" in request.headers.get("accept-encoding", ""):
+    if found.packed and "gzip" in request.headers.get("accept-encoding", ""):
         told["content-encoding"] = "gzip"
-        return Response(found.packed, status, told, kind)
+        return Response(found.data, status, told, kind)
     return Response(found.body, status, told, kind)
 
 

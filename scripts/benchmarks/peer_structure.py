@@ -4,9 +4,11 @@ stdin: {"root", "dags", "files": [path below root], "environ"}. stdout, as JSON:
 {"error"} or {"dags": {dag_id: {"tasks", "edges", "groups", "schedule"}}}. A child per file.
 """
 
+import importlib
 import inspect
 import json
 import os
+import re
 import sys
 import tempfile
 
@@ -43,7 +45,7 @@ try:
 except ImportError:
     pass
 
-for _folder in (dags, os.path.join(root, "plugins"), root):
+for _folder in (dags, os.path.join(root, "plugins"), os.path.join(dags, "..", "plugins"), root):
     if _folder not in sys.path:
         sys.path.append(_folder)
 os.chdir(root)
@@ -152,6 +154,20 @@ def one(path):
         )
     return answer
 
+
+# What the files name of Airflow is imported once, for all children.
+named = set()
+for file in given["files"]:
+    with open(os.path.join(root, file), "rb") as source:
+        text = source.read().decode("utf-8", "replace")
+    named.update(
+        re.findall(r"^\s*(?:from|import)\s+(airflow[\w.]*|pandas|google[\w.]*)", text, re.M)
+    )
+for name in sorted(named):
+    try:
+        importlib.import_module(name)
+    except BaseException as error:
+        print(name, error)
 
 answers = {}
 for file in given["files"]:

@@ -130,9 +130,13 @@ def _parse(airflow: Any, message: dict[str, Any]) -> dict[str, Any]:
                     "traceback": traceback.format_exc(),
                 }
             )
-    modules = [name for name in sys.modules if name not in before and name.startswith("airflow.")]
-    if not airflow.exact:
-        modules = []  # stand-ins of this file's own
+    new = [name for name in sys.modules if name not in before]
+    if airflow.exact:
+        modules = [name for name in new if name.startswith("airflow.")]
+    else:  # those of Airflow's are stand-ins of this file's own
+        modules = [
+            n for n in new if n in airflow.welcome and getattr(sys.modules[n], "__file__", None)
+        ]
     return {"dags": found, "errors": errors, "opened": opened, "modules": modules}
 
 

@@ -127,8 +127,7 @@ class Parent:
             _kill(pid)
 
     def _start(self, message: dict[str, Any], result: int, output: int) -> int:
-        if self.airflow.exact:
-            self._import(message["imports"])
+        self._import(message["imports"])
         pid = self.confinement.fork()
         if pid == 0:
             job.run(self.airflow, self.config, self.confinement, message, result, output)
@@ -144,14 +143,18 @@ class Parent:
         """Import what a file names of Airflow once for all children, as Airflow's own parser does.
 
         ``module`` or ``module:name``: a name may stand for a module that is imported only when it
-        is asked for. Only below ``airflow``; the repository is not on sys.path here, so none of
-        its code runs. What cannot be imported is the DAG file's own error, in its child.
+        is asked for. Only below ``airflow``, or what the recorder welcomes; the repository is not on
+        sys.path here, so none of its code runs. What cannot be imported is the DAG file's own error,
+        in its child.
         """
         new = [name for name in wanted if name not in self.imported]
         self.imported.update(new)
         for name in new:
             module, _, attribute = name.partition(":")
-            if module != "airflow" and not module.startswith("airflow."):
+            if self.airflow.exact:
+                if module != "airflow" and not module.startswith("airflow."):
+                    continue
+            elif module not in self.airflow.welcome:
                 continue
             try:
                 found = importlib.import_module(module)

@@ -231,7 +231,7 @@ def _file(place: Place, old_commit: str, old: str | None, new: str | None) -> Fi
 
     def make() -> Rendered:
         texts = [data.decode("utf-8", "surrogateescape") for data in sides]
-        return Rendered(json.dumps(_changes(place, new or old or "", *texts)).encode(), None)
+        return Rendered(json.dumps(_changes(place, new or old or "", *texts)).encode())
 
     key = ("changes", (new or old or "").rpartition(".")[2], *map(_digest, sides))
     shown = json.loads(place.v.site.pages.made(key, make).body)

@@ -185,7 +185,7 @@ def svg(
             fold=fold,
             title=title,
         )
-        return Rendered(text.encode(), None)
+        return Rendered(text.encode())
 
     try:
         found = place.v.site.pages.made(("svg", *key, options, selects), make)

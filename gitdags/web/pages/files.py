@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from gitdags.web.highlight import MOST, split
 from gitdags.web.pages.place import Place, number
 from gitdags.web.renderer import CannotRender
 from gitdags.web.text import escaped
+from gitdags.web.urls import path as quote_path
 from gitdags.web.views import view
 
 LINES = 5_000
@@ -126,7 +128,7 @@ def source_view(
     data = catalog.source(place.repo, path, catalog.resolve(place.repo, commit))
     told: dict[str, Any] = {
         "size": len(data),
-        "raw": place.urls.api(place.repo.name, "source/" + _quoted(path), at=commit),
+        "raw": place.urls.api(place.repo.name, "source/" + quote_path(path), at=commit),
         "lines": (),
         "binary": False,
         "whole": 0,
@@ -165,30 +167,20 @@ def source_view(
     return told | {"lines": lines, "whole": whole}
 
 
-def _quoted(path: str) -> str:
-    from gitdags.web.urls import path as quoted_path
-
-    return quoted_path(path)
-
-
 def _markup(place: Place, path: str, text: str, first: int) -> list[str]:
     """Lines of a page, highlighted where the file is not too large; kept by what the file holds."""
-    if len(text) <= MOST:
+    if len(text) > MOST:
+        part = split(text)[first - 1 : first - 1 + LINES]
+        return [escaped(line[:_LONGEST]) + ("…" if len(line) > _LONGEST else "") for line in part]
 
-        def make() -> Rendered:
-            try:
-                shown = place.v.site.renderer.call(
-                    "highlight",
-                    path,
-                    text.encode("utf-8", "surrogatepass").decode("utf-8", "surrogatepass"),
-                )
-            except CannotRender:
-                shown = [escaped(line) for line in split(text)]
-            return Rendered("\n".join(shown).encode("utf-8", "surrogatepass"), None)
+    def make() -> Rendered:
+        try:
+            shown: list[str] = place.v.site.renderer.call("highlight", path, text)
+        except CannotRender:
+            shown = [escaped(line) for line in split(text)]
+        return Rendered("\n".join(shown).encode())
 
-        kind = path.rpartition(".")[2]
-        found = place.v.site.pages.made(("code", kind, text), make)
-        lines = found.body.decode("utf-8", "surrogatepass").split("\n") if text else []
-        return list(lines[first - 1 : first - 1 + LINES])
-    part = split(text)[first - 1 : first - 1 + LINES]
-    return [escaped(line[:_LONGEST]) + ("…" if len(line) > _LONGEST else "") for line in part]
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    found = place.v.site.pages.made(("code", path.rpartition(".")[2], digest), make)
+    lines = found.body.decode().split("\n") if text else []
+    return lines[first - 1 : first - 1 + LINES]

@@ -22,12 +22,20 @@ from gitdags.errors import GitdagsError, quoted
 from gitdags.git import is_sha
 from gitdags.labels import operator_name
 from gitdags.model import Commit, Json, RegisteredRepository, Resolved
-from gitdags.web.answers import HTML, IMMUTABLE, NO_STORE, RETRY, error_headers, send
+from gitdags.web.answers import (
+    HTML,
+    IMMUTABLE,
+    NO_STORE,
+    RETRY,
+    Passing,
+    error_headers,
+    send,
+)
 from gitdags.web.assets import assets
 from gitdags.web.indexer import Job
 from gitdags.web.site import BeingIndexed, View
 from gitdags.web.text import visible
-from gitdags.web.urls import Urls
+from gitdags.web.urls import Urls, query
 from gitdags.wire import moment
 
 LONGEST = 1_024
@@ -107,10 +115,16 @@ class Place:
         headers: Mapping[str, str] | None = None,
         status: int = 200,
     ) -> Response:
-        """The page, rendered where it is not known. ``depends`` is all that ``make`` depends on."""
+        """The page, rendered where it is not known. ``depends`` is all that ``make`` depends on.
+
+        Where ``make`` says ``complete`` is False, the page is not kept: next time it says more.
+        """
 
         def body() -> bytes:
-            return render(template, self.request, place=self, tab=tab, **make()).encode()
+            values = dict(make())
+            complete = values.pop("complete", True)
+            text = render(template, self.request, place=self, tab=tab, **values).encode()
+            return text if complete else Passing(text)
 
         return send(
             self.request,
@@ -146,8 +160,6 @@ def number(request: Request, name: str, default: int, most: int) -> int:
 
 def address(request: Request, **changed: str | list[str] | None) -> str:
     """The request's own path and parameters, with some changed."""
-    from gitdags.web.urls import query
-
     parts: dict[str, str | list[str] | None] = {}
     given: QueryParams = request.query_params
     for name in given:

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gitdags.errors import GitdagsError
-from gitdags.git import is_sha
+from gitdags.git import display, is_sha
 from gitdags.model import Commit, CommitChanges, Json, ListedDag, Listing
 from gitdags.web.answers import HTML, send
 from gitdags.web.pages.place import (
@@ -145,7 +145,7 @@ def _dags(place: Place, listing: Listing, wanted: dict[str, str | None]) -> dict
     latest = v.latest_runs([row.dag_id for row in listing.dags])
     rows = [row for row in listing.dags if v.sees_dag(listing.repo, row.dag_id)]
     known = v.facts({row.dag_hash for row in rows}, facts)
-    changes, _ = v.catalog.last_changes(place.repo, place.sha)
+    changes, seen_all = v.catalog.last_changes(place.repo, place.sha)
     needle = (wanted["q"] or "").lower()
     shown = [
         row
@@ -171,6 +171,7 @@ def _dags(place: Place, listing: Listing, wanted: dict[str, str | None]) -> dict
     shown.sort(key=lambda r: (order[sort](r), r.dag_id))
     files = Counter(row.dag_id for row in rows)
     return {
+        "complete": seen_all,
         "listing": listing,
         "rows": _at(
             place,
@@ -263,8 +264,6 @@ _STATES = frozenset({"success", "failed", "running"})
 
 def _dag_files(place: Place) -> Sequence[str]:
     """What Git alone tells at once: the files of the DAGs folder."""
-    from gitdags.git import display
-
     folder = place.v.catalog.history(place.repo).dags_folder.encode()
     opened = place.v.catalog.opened(place.repo)
     entry = opened.find(place.commit.tree, folder)

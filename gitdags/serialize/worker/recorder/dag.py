@@ -20,7 +20,11 @@ class DAG(metaclass=Meta):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         given = {**dict(zip(_POSITIONAL, args)), **kwargs}
-        if era.at_least(3, 0) and ("schedule_interval" in kwargs or "timetable" in kwargs):
+        if (
+            era.pinned
+            and era.at_least(3, 0)
+            and ("schedule_interval" in kwargs or "timetable" in kwargs)
+        ):
             name = "schedule_interval" if "schedule_interval" in kwargs else "timetable"
             raise TypeError(f"DAG.__init__() got an unexpected keyword argument {name!r}")
         if given.get("dag_id") is None:

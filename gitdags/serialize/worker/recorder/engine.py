@@ -25,6 +25,19 @@ _LIBRARIES = (
     "tempfile", "urllib.parse", "zoneinfo", "asyncio", "importlib.resources", "subprocess",
 )  # fmt: skip
 
+_HEAVY = (
+    "boto3", "botocore", "cryptography", "duckdb", "elasticsearch", "geopandas", "google.api_core",
+    "google.auth", "google.cloud.bigquery", "google.cloud.storage", "httpx", "kubernetes", "lxml",
+    "matplotlib", "opensearchpy", "pandas", "paramiko", "polars", "psycopg", "psycopg2", "pyarrow",
+    "pymongo", "redis", "requests", "scipy", "sentry_sdk", "sklearn", "slack_sdk", "snowflake.connector",
+    "sqlalchemy", "tenacity", "urllib3", "yaml",
+)  # fmt: skip
+"""Imported in the warm parent once a file has asked for one, where it is installed: none does anything
+by being imported, and each takes longer than most files."""
+
+_State = Any
+"""(modules, sys.path, environment, working directory) before the file ran"""
+
 
 def load() -> Recorder:
     """A recorder, with what most files import imported."""
@@ -42,6 +55,8 @@ class Recorder:
     version = ""
     exact = False
     files: tuple[str, ...] = ()
+    welcome = frozenset(_HEAVY)
+    """what a job may ask to have imported for the next ones"""
 
     def place(self, root: str, dags: str, plugins: str | None) -> None:
         """Say where this deployment's folders are."""
@@ -55,12 +70,36 @@ class Recorder:
                 source = file.read()
         except OSError as error:
             return [], [_error(error)]
-        era.choose(told, source.decode("utf-8", "replace"))
-        self._era_told = told
+        text = source.decode("utf-8", "replace")
+        self._by = "requirements" if told and not told.startswith(era.LIKELY) else "imports"
+        era.choose(told, text)
         inputs.conf.place(self._root, self._dags, self._plugins)
         self._missing = finder.install(self._root, self._folders(path))
         inputs.watch_environment(self._root)
         patches.install(self._root)
+        before = self._state()
+        found, errors = self._attempts(path, source, before)
+        told, own = era.version, era.pick(*era.bounds(text))
+        if errors and era.release(own) != era.release(told):
+            # What it is deployed with cannot import it. It was written for something.
+            kept = found, errors, dict(notes.guesses), dict(notes.placeholders)
+            self._restore(before)
+            era.choose(own, text)
+            found, errors = self._attempts(path, source, before)
+            if errors:
+                found, errors, guesses, placeholders = kept
+                notes.clear()
+                notes.guesses.update(guesses)
+                notes.placeholders.update(placeholders)
+            else:
+                notes.guess(f"Airflow {told}, which the commit is for, does not import it")
+                self._by = "imports"
+        return sorted(found, key=lambda one: str(one.dag_id)), errors
+
+    def _attempts(
+        self, path: str, source: bytes, before: _State
+    ) -> tuple[list[Any], list[dict[str, str]]]:
+        """Run a file with placeholders, then with less and less, until it does not fail."""
         if not era.at_least(2, 0):
             for name, value in (
                 ("unicode", str),
@@ -69,13 +108,15 @@ class Recorder:
                 ("xrange", range),
             ):
                 setattr(builtins, name, value)
-        before = self._state()
+        inputs.compared.clear()
         found, errors = self._run(path, source, "placeholder")
         first = found, errors, dict(notes.guesses), dict(notes.placeholders)
         for attempt in inputs.LATER_ATTEMPTS:
             # Something was made up, and the file cannot live with it.
             if not errors or not (notes.placeholders or (attempt == "tolerant" and notes.guesses)):
                 break
+            if attempt == "choice" and not inputs.compared:
+                continue
             self._restore(before)
             if attempt == "tolerant":
                 patches.install_moments()
@@ -87,12 +128,11 @@ class Recorder:
         elif inputs.attempt in ("empty", "none"):
             what = "an empty string" if inputs.attempt == "empty" else "None"
             notes.guess(f"what is missing is {what}: the file cannot live with placeholders")
-        return sorted(found, key=lambda one: str(one.dag_id)), errors
+        return found, errors
 
     def describe(self, dag: Any, root: str, path: str) -> dict[str, Any]:
         """What the job answers of one DAG."""
-        by = "requirements" if self._era_told else "imports"
-        guesses = [f"written for Airflow {era.version}, by its {by}"]
+        guesses = [f"written for Airflow {era.version}, by its {self._by}"]
         return {
             "document": describe.dag(dag, root, path),
             "airflow": None,
@@ -129,6 +169,7 @@ class Recorder:
         for dag in self._dags_of(module):
             try:
                 _no_cycle(dag)
+                _setups_are_sound(dag)
                 found[str(dag.dag_id)] = dag
             except BaseException as error:
                 errors.append(_error(error))
@@ -149,7 +190,12 @@ class Recorder:
 
     def _folders(self, path: str) -> list[str]:
         """Where helper modules may lie: plugins, and every folder from the file up to the root."""
-        found = [self._plugins, *(os.path.join(self._root, n) for n in ("src", "include", "lib"))]
+        beside = os.path.join(os.path.dirname(self._dags), "plugins")
+        found = [
+            self._plugins,
+            beside,
+            *(os.path.join(self._root, n) for n in ("src", "include", "lib")),
+        ]
         folder = os.path.dirname(path)
         while len(folder) > len(self._root):
             found.append(folder)
@@ -158,10 +204,10 @@ class Recorder:
 
     # ── trying again ──────────────────────────────────────────────────────────────────────
 
-    def _state(self) -> tuple[set[str], list[str], dict[str, str], str]:
+    def _state(self) -> _State:
         return set(sys.modules), list(sys.path), dict(os.environ), os.getcwd()
 
-    def _restore(self, state: tuple[set[str], list[str], dict[str, str], str]) -> None:
+    def _restore(self, state: _State) -> None:
         """Forget what the repository's code imported and changed, so that it runs anew."""
         modules, path, environ, folder = state
         for name in set(sys.modules) - modules:
@@ -191,6 +237,17 @@ def _no_cycle(dag: Any) -> None:
     if done < len(waiting):
         key = next(key for key, count in waiting.items() if count > 0)
         raise AirflowDagCycleException(f"Cycle detected in DAG: {dag.dag_id}. Faulty task: {key}")
+
+
+def _setups_are_sound(dag: Any) -> None:
+    """Raises where work after a setup would also run when that failed, as Airflow does."""
+    for task in dag.task_dict.values():
+        if not task.is_setup:
+            continue
+        for key in task.downstream_task_ids:
+            below = dag.task_dict.get(key)
+            if below is not None and not below.is_teardown and below.trigger_rule != "all_success":
+                raise ValueError("Setup tasks must be followed with trigger rule ALL_SUCCESS.")
 
 
 class AirflowDagCycleException(graph.AirflowException):

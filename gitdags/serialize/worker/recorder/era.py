@@ -63,15 +63,36 @@ _SIGNS: list[tuple[re.Pattern[str], tuple[int, int], tuple[int, int]]] = [
 
 version = UNKNOWN
 current: Release = (3, 3)
+pinned = False
+"""Whether the era is what the commit's requirements say, rather than a guess"""
+
+
+LIKELY = "~"
+"""Before a version that is told: what the other files of the commit are for, rather than a pin."""
 
 
 def choose(told: str, source: str) -> str:
-    """Take the era that is told (a version, or ""), else the one the source is for; its version."""
-    global version, current
-    version = told or pick(*bounds(source))
-    numbers = re.findall(r"\d+", version)[:2]
-    current = (int(numbers[0]), int(numbers[1]) if len(numbers) > 1 else 0)
+    """Take the era that is told (a version, or ""), else the one the source is for; its version.
+
+    A likely one is taken where the source can be for it.
+    """
+    global version, current, pinned
+    first, last = bounds(source)
+    likely = told.startswith(LIKELY)
+    told = told.removeprefix(LIKELY)
+    pinned = bool(told) and not likely
+    if told and (not likely or first <= release(told) <= last):
+        version = told
+    else:
+        version = pick(first, last)
+    current = release(version)
     return version
+
+
+def release(text: str) -> Release:
+    """(major, minor) of a version."""
+    numbers = [int(part) for part in re.findall(r"\d+", text)[:2]]
+    return numbers[0], numbers[1] if len(numbers) > 1 else 0
 
 
 def at_least(major: int, minor: int) -> bool:
@@ -120,6 +141,9 @@ _MODULES: tuple[tuple[str, tuple[int, int], tuple[int, int]], ...] = (
     ("airflow.models.mappedoperator", (2, 3), (9, 0)),
     ("airflow.operators.empty", (2, 3), (9, 0)),
     ("airflow.contrib", (1, 8), (2, 11)),
+    ("airflow.jobs.base_job", (1, 8), (2, 5)),
+    ("airflow.jobs.job", (2, 6), (9, 0)),
+    ("airflow.models.taskfail", (1, 8), (2, 11)),
     ("airflow.operators.subdag", (2, 0), (2, 11)),
     ("airflow.operators.subdag_operator", (1, 8), (2, 11)),
     ("airflow.hooks.base_hook", (1, 8), (2, 11)),

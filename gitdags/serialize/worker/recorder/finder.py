@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import era, inputs, names, notes, standin, things
+from .callers import is_ours
 
 
 class AirflowModule(standin.StandInModule):
@@ -72,10 +73,12 @@ class MissingFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     ) -> Any:
         """A spec where code of the repository, or a stand-in, wants the module."""
         top, _, rest = name.partition(".")
+        if top == "airflow":
+            return None  # the era has no such module
         parent = name.rpartition(".")[0]
         if isinstance(sys.modules.get(parent), standin.StandInModule):
             return self._spec(name)
-        if not self._ours():
+        if not is_ours(sys._getframe(1), self.root):
             return None
         if not rest:
             found = importlib.machinery.PathFinder.find_spec(name, self.folders)
@@ -91,19 +94,6 @@ class MissingFinder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def _spec(self, name: str) -> Any:
         return importlib.machinery.ModuleSpec(name, self, is_package=True)
-
-    def _ours(self) -> bool:
-        """Whether it is code of the repository that imports, rather than a library."""
-        frame: Any = sys._getframe(2)
-        while frame is not None:
-            file = frame.f_code.co_filename
-            if (
-                not file.startswith("<frozen importlib")
-                and f"importlib{os.sep}__init__" not in file
-            ):
-                return os.path.realpath(file).startswith(self.root) and "site-packages" not in file
-            frame = frame.f_back
-        return False
 
     def create_module(self, spec: Any) -> types.ModuleType:
         """The stand-in; of libraries for dates, one that makes real dates."""

@@ -112,11 +112,12 @@ class Node:
 
 def connect(before: Node, after: Node, label: Any = None) -> None:
     """Edges from the leaves of one to the roots of another, in the DAG they share."""
+    # A result hands a label on to its task; a label keeps the results it is given.
     if isinstance(before, EdgeModifier):
-        before.set_downstream(after)
+        before.set_downstream(task_of(after))
         return
     if isinstance(after, EdgeModifier):
-        after.set_upstream(before)
+        after.set_upstream(task_of(before))
         return
     sources = before.sources() if isinstance(before, TaskGroup) else before.leaves
     targets = after.roots
@@ -204,8 +205,13 @@ class EdgeModifier(Node):
                 connect(start, end, self)
 
 
+def task_of(node: Any) -> Any:
+    """The task whose result a node is; a node that is no result is itself."""
+    return node.operator if "parts" in node.__dict__ else node
+
+
 def _group_of(node: Any) -> Any:
-    return node if isinstance(node, TaskGroup) else getattr(node, "task_group", None)
+    return node if isinstance(node, TaskGroup) else task_of(node).__dict__.get("task_group")
 
 
 def _widened(node: Any) -> Any:

@@ -16,18 +16,32 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from . import notes, standin
+from .callers import is_ours
 from .standin import Meta, Unknown
 
-LATER_ATTEMPTS = ("tolerant", "empty", "none")
-"""After the first, with placeholders: with dates and durations that take them, then without any."""
+LATER_ATTEMPTS = ("tolerant", "choice", "empty", "none")
+"""After the first, with placeholders: with dates and durations that take them; with a value that the file
+itself compares them with; then without any."""
 attempt = "placeholder"
+compared: dict[str, str] = {}
+"""placeholder -> the first text that a file compared it with, which it can live with then"""
 
-PLACEHOLDER = re.compile(r"__(?:var|conn|env|conf)\.[^\s/]*?__")
-"""The text of a placeholder, wherever it ends up."""
+PLACEHOLDER = re.compile(r"__(?:var|conn|env|conf)\.[^\s/]*?__|<secret [^<>]*>")
+"""The text of a placeholder, wherever it ends up: for what is missing, and for withheld secrets."""
 
 
 class Placeholder(str):
     """The text that stands for a value that is missing; a number where one is wanted."""
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is str and other and not PLACEHOLDER.search(other):
+            compared.setdefault(str.__str__(self), other)
+        return str.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = str.__hash__
 
     def __int__(self) -> int:
         return 1
@@ -39,13 +53,28 @@ class Placeholder(str):
         return 1.0
 
 
+_KINDS = {"var": "variable", "conn": "connection", "env": "environment", "conf": "configuration"}
+
+
 def stand_for(kind: str, name: object, part: str = "") -> Any:
     """What is given for a missing value, in this attempt."""
     if attempt == "empty":
         return ""
     if attempt == "none":
         return None
-    return Placeholder(f"__{kind}.{name}{'.' + part if part else ''}__")
+    text = f"__{kind}.{name}{'.' + part if part else ''}__"
+    if attempt == "choice" and text in compared:
+        words = _KINDS.get(kind, kind)
+        notes.guess(
+            f"{words} {name} is taken to be {compared[text]!r}: the file compares it with that"
+        )
+        return compared[text]
+    return Placeholder(text)
+
+
+def part(text: str, key: object) -> str:
+    """The placeholder of a part of what a placeholder stands for."""
+    return f"{text[:-1]}.{key}>" if text.endswith(">") else f"{text[:-2]}.{key}__"
 
 
 class MissingJson(Unknown, dict):  # type: ignore[misc,type-arg]
@@ -56,7 +85,7 @@ class MissingJson(Unknown, dict):  # type: ignore[misc,type-arg]
     def __getitem__(self, key: Any) -> Any:
         if dict.__contains__(self, key):
             return dict.__getitem__(self, key)
-        return MissingText(f"{self._prefix[:-2]}.{key}__")
+        return MissingText(part(self._prefix, key))
 
     def get(self, key: Any, default: Any = None) -> Any:
         """The default, which is the author's own guess; else a placeholder."""
@@ -76,7 +105,7 @@ class MissingJson(Unknown, dict):  # type: ignore[misc,type-arg]
         wanted = standin.unpacked(sys._getframe(1))
         if wanted is None or len(self):
             return dict.__iter__(self)
-        return iter([MissingText(f"{self._prefix[:-2]}.{i}__") for i in range(wanted)])
+        return iter([MissingText(part(self._prefix, i)) for i in range(wanted)])
 
     def keys(self) -> Any:
         """Of what was set."""
@@ -105,7 +134,7 @@ class MissingText(Placeholder):
         return (
             str.__getitem__(self, key)
             if isinstance(key, (int, slice))
-            else MissingText(f"{self[:-2]}.{key}__")
+            else MissingText(part(self, key))
         )
 
     def get(self, key: Any, default: Any = None) -> Any:
@@ -371,19 +400,13 @@ def watch_environment(root: str) -> None:
     """Have ``os.environ`` answer the repository's own code with placeholders for what is missing."""
     root = os.path.realpath(root) + os.sep
     kind: Any = type(os.environ)
-    plain_item, plain_get = kind.__getitem__, kind.get
-
-    def ours(depth: int) -> bool:
-        frame = sys._getframe(depth)
-        while frame is not None and os.path.basename(frame.f_code.co_filename) == "os.py":
-            frame = frame.f_back  # type: ignore[assignment]  # ends at None
-        return frame is not None and os.path.realpath(frame.f_code.co_filename).startswith(root)
+    plain_item = kind.__getitem__
 
     def item(self: Any, key: Any) -> Any:
         try:
             return plain_item(self, key)
         except KeyError:
-            if self is not os.environ or not ours(2):
+            if self is not os.environ or not is_ours(sys._getframe(1), root):
                 raise
             notes.missing("environment", key)
             found = stand_for("env", key)
@@ -393,15 +416,17 @@ def watch_environment(root: str) -> None:
         try:
             return plain_item(self, key)
         except KeyError:
-            if default is None and self is os.environ and ours(2):
+            if default is None and self is os.environ and is_ours(sys._getframe(1), root):
                 notes.missing("environment", key)
-                # The first attempt is as in the deployment that does not set it.
-                return "" if attempt == "empty" else None if attempt == "none" else _env(key)
+                # Who asks so is prepared for None; only a file that is not gets something else.
+                return None if attempt == "placeholder" else stand_for("env", key)
             return default
 
-    kind.__getitem__, kind.get = item, get
-    assert plain_get is not None
+    def contains(self: Any, key: Any) -> bool:
+        try:
+            plain_item(self, key)
+        except (KeyError, TypeError):
+            return False
+        return True
 
-
-def _env(key: Any) -> Any:
-    return Placeholder(f"__env.{key}__")
+    kind.__getitem__, kind.__contains__, kind.get = item, contains, get

@@ -61,7 +61,8 @@ _CORE: dict[str, tuple[tuple[str, ...], str, str]] = {
 # Old names whose class has another name since a release.
 _RENAMED = {
     "DummyOperator": ((2, 4), "EmptyOperator"),
-    "DagFileProcessor": ((9, 9), ""),
+    "XCom": ((1, 10), "BaseXCom"),
+    "ImportError": ((2, 9), "ParseImportError"),
 }
 
 
@@ -155,7 +156,12 @@ _HERE_ONLY = {
         "airflow.sdk.definitions.dag",
         "airflow.models.dag",
     ),
-    "task": ("airflow.decorators", "airflow.sdk", "airflow.sdk.definitions.decorators"),
+    "task": (
+        "airflow.decorators",
+        "airflow.sdk",
+        "airflow.sdk.definitions.decorators",
+        "airflow.operators.python",
+    ),
     "setup": ("airflow.decorators", "airflow.sdk", "airflow.decorators.setup_teardown"),
     "teardown": ("airflow.decorators", "airflow.sdk", "airflow.decorators.setup_teardown"),
     "asset": ("airflow.sdk", "airflow.sdk.definitions.asset.decorators", "airflow.assets"),
@@ -203,6 +209,9 @@ def look_up(module: str, name: str) -> Any:
             return operator(name, module)
         if name.endswith("Hook"):
             return hook(name, module)
+        if module.startswith("airflow.models") and name in _RENAMED:
+            since, now = _RENAMED[name]
+            return standin.make_model(now if era.current >= since else name, module)
         return standin.make_class(name, module)
     if (_PACKAGES.match(module) and name.islower()) or module == "airflow":
         return None  # a module below this one

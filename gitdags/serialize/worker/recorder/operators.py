@@ -15,7 +15,7 @@ from typing import Any
 from . import era, notes, standin
 from .graph import AirflowException, Context, DuplicateTaskIdFound, Node, connect, references
 from .setups import Scope
-from .standin import Meta
+from .standin import Meta, Unknown
 
 BASE_FIELDS: dict[str, Any] = {
     "owner": "airflow", "email": None, "email_on_retry": True, "email_on_failure": True, "retries": 0,
@@ -38,20 +38,31 @@ BASE_FIELDS: dict[str, Any] = {
 _NOT_ARGUMENTS = ("dag", "task_group", "default_args", "_mapped")
 
 
+_TASK_METHODS = (
+    "__rshift__", "__lshift__", "__rrshift__", "__rlshift__", "__enter__", "__exit__", "__hash__",
+    "__eq__", "__lt__", "__repr__", "__setattr__", "__copy__", "__deepcopy__",
+)  # fmt: skip
+
+
 class OperatorMeta(Meta):
     """Wraps the constructors of operator classes, as Airflow does, and knows ``partial``."""
 
     def __new__(cls, name: str, bases: Any, namespace: Any, **kwargs: Any) -> Any:
+        if any(issubclass(one, Unknown) for one in bases):  # beside a stand-in it is a task first
+            for method in _TASK_METHODS:
+                namespace.setdefault(method, getattr(BaseOperator, method))
         own = namespace.get("__init__")
         if own is not None and not getattr(own, "_recorder_wrapped", False):
-            namespace["__init__"] = _with_defaults(own)
+            base = "_recorder_task" in namespace
+            namespace["__init__"] = _with_defaults(own, (*BASE_FIELDS,) if base else ())
         return super().__new__(cls, name, bases, namespace, **kwargs)
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
         return type.__call__(cls, *args, **kwargs)
 
 
-def _with_defaults(func: Callable[..., Any]) -> Callable[..., Any]:
+def _with_defaults(func: Callable[..., Any], more: tuple[str, ...] = ()) -> Callable[..., Any]:
+    """A constructor that takes what it was not given, by its names and ``more``, from default_args."""
     try:
         parameters = dict(inspect.signature(func).parameters)
     except (TypeError, ValueError):
@@ -59,6 +70,7 @@ def _with_defaults(func: Callable[..., Any]) -> Callable[..., Any]:
     names = [n for n, p in parameters.items() if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)][
         1:
     ]
+    names += more
     anything = any(p.kind == p.VAR_KEYWORD for p in parameters.values())
 
     @functools.wraps(func)
@@ -395,7 +407,15 @@ def _as_operator(kind: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
     return make_operator(name, module)(**kwargs)
 
 
-standin.makers["operator"] = _as_operator
+def _as_partial(kind: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """What ``kind.partial(…)`` makes, where kind is a class of a missing module."""
+    if "task_id" not in kwargs:
+        return standin.value(f"{kind.__module__}.{kind.__qualname__}.partial()")
+    return OperatorPartial(make_operator(kind.__name__, kind.__module__), kwargs)
+
+
+standin.makers.update(operator=_as_operator, partial=_as_partial)
+standin.makers["class"] = make_operator
 
 
 # ── mapping ───────────────────────────────────────────────────────────────────────────────────

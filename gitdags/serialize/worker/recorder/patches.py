@@ -41,7 +41,7 @@ def install_moments() -> None:
 def _is_placeholder(item: Any) -> bool:
     if isinstance(item, (Unknown, inputs.Placeholder)):
         return True
-    return isinstance(item, str) and "__" in item and bool(inputs.PLACEHOLDER.search(item))
+    return isinstance(item, str) and bool(inputs.PLACEHOLDER.search(item))
 
 
 def _tolerant(function: Callable[..., Any], otherwise: Callable[[str], Any]) -> Callable[..., Any]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .graph import connect
+from .graph import connect, task_of
 
 
 class Scope:
@@ -35,7 +35,7 @@ class Scope:
     @classmethod
     def add_task(cls, task: Any) -> None:
         """As Airflow's context has it: a task made elsewhere joins the block."""
-        cls.add(_task(task))
+        cls.add(task_of(task))
 
     @classmethod
     def enter(cls, tasks: list[Any]) -> type[Scope]:
@@ -82,11 +82,6 @@ def _find(task: Any, way: str, what: str) -> list[Any]:
     return []
 
 
-def _task(node: Any) -> Any:
-    """A task, or the one whose result it is."""
-    return node.__dict__.get("operator", node) if "key" in node.__dict__ else node
-
-
 class ContextWrapper(list):  # type: ignore[type-arg]
     """``with context_wrapper([a, b])``: several setups or teardowns at once."""
 
@@ -94,7 +89,7 @@ class ContextWrapper(list):  # type: ignore[type-arg]
         super().__init__(tasks)
 
     def __enter__(self) -> type[Scope]:
-        return Scope.enter([_task(task) for task in self])
+        return Scope.enter([task_of(task) for task in self])
 
     def __exit__(self, *_: Any) -> None:
         Scope.leave()

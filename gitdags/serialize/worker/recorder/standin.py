@@ -21,7 +21,8 @@ _UNPACK = {dis.opmap[name] for name in ("UNPACK_SEQUENCE", "UNPACK_EX") if name 
 _UNPACK_EX = dis.opmap["UNPACK_EX"]
 
 makers: dict[str, Callable[..., Any]] = {}
-"""``operator``: (class or value, positional, keywords) -> a task. Filled in by `operators`."""
+"""``operator``: (class or value, positional, keywords) -> a task; ``partial``: the same, to be mapped;
+``class``: (name, module) -> a class of tasks. Filled in by `operators`."""
 
 
 class Meta(ABCMeta):
@@ -30,6 +31,8 @@ class Meta(ABCMeta):
     def __getattr__(cls, name: str) -> Any:
         if name.startswith("_") or not cls.__dict__.get("__standin__", _inherits(cls)):
             raise AttributeError(f"type object {cls.__name__!r} has no attribute {name!r}")
+        if name == "partial":
+            return lambda *args, **kwargs: makers["partial"](cls, args, kwargs)
         return member(f"{cls.__module__}.{cls.__qualname__}", name)
 
     def __call__(cls, *args: Any, **kwargs: Any) -> Any:
@@ -247,6 +250,11 @@ def looks_like_class(name: str) -> bool:
     return name[:1].isupper() and any(c.islower() for c in name)
 
 
+_EXCEPTIONS = (
+    "Error", "Exception", "Warning", "Failure", "Timeout", "NotFound", "DoesNotExist", "Forbidden",
+    "Conflict", "Interrupt",
+)  # fmt: skip
+_OPERATORS = ("Operator", "Sensor", "OperatorAsync", "SensorAsync")
 _classes: dict[tuple[str, str], Any] = {}
 
 
@@ -254,12 +262,22 @@ def make_class(name: str, module: str) -> Any:
     """The class of that name in a missing module; the same one each time."""
     key = (module, name)
     if key not in _classes:
-        if name.endswith(("Error", "Exception", "Warning", "Failure", "Timeout", "NotFound")) or (
+        if name.endswith(_EXCEPTIONS) or (
             module.rpartition(".")[2] in ("exceptions", "errors", "exc", "error")
         ):
             _classes[key] = type(name, (Exception,), {"__module__": module})
+        elif name.endswith(_OPERATORS) and not name.startswith("Base"):
+            _classes[key] = makers["class"](name, module)
         else:
-            _classes[key] = Meta(name, (Unknown,), {"__module__": module, "__standin__": True})
+            return make_model(name, module)
+    return _classes[key]
+
+
+def make_model(name: str, module: str) -> Any:
+    """A class of that name which is no exception, whatever it is called."""
+    key = (module, name)
+    if key not in _classes:
+        _classes[key] = Meta(name, (Unknown,), {"__module__": module, "__standin__": True})
     return _classes[key]
 
 
