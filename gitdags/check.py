@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from gitdags.catalog import Catalog
 from gitdags.git import split_range
-from gitdags.history import ParsedFile
 from gitdags.model import (
     CheckReport,
     Commit,
@@ -21,6 +20,7 @@ from gitdags.model import (
     ParseFailure,
     RegisteredRepository,
 )
+from gitdags.reading import ParsedFile
 from gitdags.timeline import by_id
 
 _LINE = re.compile(r'File "<repo>/(?P<file>[^"]+)", line (?P<line>\d+)')

@@ -20,12 +20,12 @@ import regex
 from gitdags.errors import GitdagsError, quoted, shown
 from gitdags.git import Repository
 from gitdags.model import Commit
-from gitdags.serialize.builds import BadRequirements, Recipe, recipe
+from gitdags.serialize.builds import UNNEEDED, BadRequirements, Recipe, recipe
 
 _LARGEST = 1 << 20  # bytes of a file that a rule looks into
 _PATIENCE = 1.0  # seconds a rule's pattern may take on a file that whoever made the commit wrote
 _KEYS = frozenset({"name", "python", "packages", "requirements", "constraints", "since", "before"})
-_KEYS |= frozenset({"refs", "path", "file", "matches"})
+_KEYS |= frozenset({"without", "refs", "path", "file", "matches"})
 _GROUP = re.compile(r"\{([a-z_]+)\}")
 
 
@@ -48,6 +48,7 @@ class Rule:
     packages: tuple[str, ...] = ()
     requirements: str = ""
     constraints: str = ""
+    without: tuple[str, ...] = UNNEEDED
     since: datetime | None = None
     before: datetime | None = None
     refs: tuple[str, ...] = ()
@@ -142,7 +143,7 @@ class Rules:
                 return Fitting(rule, problem=f"there is no {name} at {commit.sha[:12]}")
             texts.append(text)
         try:
-            return Fitting(rule, recipe(python, f"{lines}\n{texts[0]}", texts[1]))
+            return Fitting(rule, recipe(python, f"{lines}\n{texts[0]}", texts[1], rule.without))
         except BadRequirements as error:
             return Fitting(rule, problem=error.message)
 
@@ -203,7 +204,7 @@ def _rule(row: Any) -> Rule:
     for key, value in row.items():
         if key in ("since", "before"):
             known[key] = _moment(key, value)
-        elif key in ("packages", "refs"):
+        elif key in ("packages", "refs", "without"):
             if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
                 raise ValueError(f"{key} is no list of strings")
             known[key] = tuple(value)

@@ -19,12 +19,12 @@ from gitdags.git import Repository, display
 from gitdags.model import Commit, ParseFailure, RegisteredRepository, StoredEnvironment
 from gitdags.parsers import Parser, Parsers
 from gitdags.pools import Pools
+from gitdags.reading import ParsedFile, Reader
 from gitdags.serialize import document
 from gitdags.serialize.discovery import DagFile, Discovery, Layout
 from gitdags.serialize.environment import RECORDER, Environment
 from gitdags.serialize.era import Eras
-from gitdags.serialize.pool import Limits, Outcome, Pool, Request, Surroundings
-from gitdags.serialize.sandbox import WORKER
+from gitdags.serialize.pool import Limits, Pool, Request, Surroundings
 from gitdags.store import FoundDag, Snapshot, Store
 from gitdags.trust import Untrusted
 
@@ -60,23 +60,6 @@ class Progress:
     commit: str
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedFile:
-    """What one DAG file yields at one commit."""
-
-    file: str
-    documents: tuple[document.Document, ...]
-    airflow: tuple[str | None, ...]
-    """Airflow's own JSON, one per document; None where Airflow did not parse"""
-    errors: tuple[ParseFailure, ...]
-    code: tuple[tuple[str, str], ...]
-    """(path, blob id) of the repository files the parse read"""
-    guesses: tuple[str, ...] = ()
-    """what the recorder could not know"""
-    placeholders: tuple[str, ...] = ()
-    """variables, connections and the like that the file asked for in vain"""
-
-
 class History:
     """Parses commits of one repository, as the settings in force say, into the store."""
 
@@ -85,6 +68,7 @@ class History:
     ) -> None:
         self.repo, self.registered, self.store, self.settings = repo, registered, store, settings
         self.parsers = Parsers(repo, registered, settings, self.layout)
+        self._reader = Reader(repo, settings, self.parsers.withheld)
         self._discoveries: dict[int, Discovery] = {}  # era -> how it finds files
         self._eras = Eras(repo)
         self.heard: Callable[[int, int], None] | None = None
@@ -387,77 +371,7 @@ class History:
                 outcomes += pool.run([_request(checkout, file, era)])
             checkout.reset(commit.tree)
         for outcome in outcomes:
-            yield self._read(outcome, pool, commit, environment)
-
-    def _read(
-        self, outcome: Outcome, pool: Pool, commit: Commit, environment: Environment
-    ) -> ParsedFile:
-        file = outcome.request.file
-        replace = [
-            (str(outcome.request.root), "<repo>"),
-            *([(outcome.scratch, "<tmp>")] if outcome.scratch else []),
-            (str(pool.home), "<home>"),
-            (str(WORKER), "<gitdags>"),
-            *((path, "<python>") for path in environment.site),
-        ]
-        documents = []
-        own: list[str | None] = []
-        guesses: dict[str, None] = {}
-        placeholders: dict[str, None] = {}
-        errors = [
-            ParseFailure(
-                display(file),
-                error["type"],
-                document.clean(error["message"], replace),
-                _trim(document.clean(error["traceback"], replace)),
-            )
-            for error in outcome.errors
-        ]
-        for described in outcome.dags:
-            try:
-                made = document.make(described["document"], replace)
-                airflow = described["airflow"]
-                text = None if airflow is None else document.plain_json(airflow, replace)
-                for name in described["guesses"]:
-                    guesses[document.clean(name, replace)] = None
-                for name in described["placeholders"]:
-                    placeholders[document.clean(name, replace)] = None
-            except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-                # No description of the worker's: a DAG file can write its own result.
-                message = f"its description is no DAG's: {type(error).__name__}: {error}"
-                errors.append(ParseFailure(display(file), "Crash", message))
-            else:
-                documents.append(made)
-                own.append(text)
-        return ParsedFile(
-            display(file),
-            tuple(documents),
-            tuple(own),
-            tuple(errors),
-            tuple(self._code(commit, file, outcome.opened)),
-            tuple(guesses),
-            tuple(placeholders),
-        )
-
-    def _code(self, commit: Commit, file: bytes, opened: Sequence[str]) -> list[tuple[str, str]]:
-        """(path, blob id) of the files a parse read, each looked up in the tree, sorted by path.
-
-        What the worker says it opened is only a hint: whatever is no file of the tree is left out.
-        """
-        plugins = self.settings["plugins_folder"].encode() + b"/"
-        found = {}
-        for path in {file, *(os.fsencode(name) for name in opened if "\0" not in name)}:
-            if b"__pycache__" in path.split(b"/"):
-                continue  # not checked out: Python only looked whether it is there
-            real = self.repo.follow(commit.tree, path)
-            if real is None or not real[1].is_file:
-                continue
-            if real[0].rpartition(b"/")[2] == b".airflowignore":
-                continue
-            if self.settings["plugins"] and real[0].startswith(plugins):
-                continue  # they are part of the environment
-            found[real[0]] = real[1].oid
-        return [(display(path), found[path]) for path in sorted(found)]
+            yield self._reader.read(outcome, pool.home, commit, environment)
 
     def _discovery(self, environment: Environment) -> Discovery:
         if environment.era not in self._discoveries:
@@ -515,12 +429,3 @@ def _sum(a: IndexReport, b: IndexReport) -> IndexReport:
         recorded=a.recorded + b.recorded,
         skipped=a.skipped + b.skipped,
     )
-
-
-def _trim(traceback: str) -> str:
-    """A traceback from the first frame in the repository on; the importer's own frames say nothing."""
-    lines = traceback.splitlines()
-    first = next((i for i, line in enumerate(lines) if line.startswith('  File "<repo>')), None)
-    if first is None:
-        return traceback
-    return "\n".join(["Traceback (most recent call last):", *lines[first:]])

@@ -47,7 +47,7 @@ LAYERS = [
     },
     {"gitdags.environments"},
     {"gitdags.parsers"},
-    {"gitdags.pools", "gitdags.trial"},
+    {"gitdags.pools", "gitdags.trial", "gitdags.reading"},
     {"gitdags.history", "gitdags.registry", "gitdags.timeline", "gitdags.hooks"},
     {
         "gitdags.listings",

@@ -13,10 +13,17 @@ from gitdags import git
 from gitdags.catalog import Catalog
 from gitdags.config import Settings
 from gitdags.environments import BadRules, Rules, load
+from gitdags.serialize import builds
 from tests.conftest import Repo, Run, dag
 from tests.wheels import VERSION
 
 PYTHON = "/opt/python/bin/python"
+CONSTRAINTS = Path(__file__).parents[1] / "scripts" / "constraints-airflow-2.11.txt"
+
+
+def find_python(*versions: str) -> str:
+    """The first of these versions of Python that is here."""
+    return next(v for v in versions if builds._interpreter(v) != v)
 
 
 def written(tmp_path: Path, text: str) -> Path:
@@ -199,6 +206,40 @@ class TestParsing:
                 "environment era: the environment era is not built yet",
             )
 
+    @pytest.mark.slow
+    def test_a_commit_of_airflow_2_is_parsed_by_an_airflow_2_built_for_it(
+        self, repo: Repo, tmp_path: Path
+    ) -> None:
+        """For real: uv, the package registry, wheels only, and the sandbox."""
+        python = find_python("3.12", "3.11")
+        source = (
+            "import datetime\nfrom airflow import DAG, __version__\n"
+            "from airflow.operators.bash import BashOperator\n"
+            "start = datetime.datetime(2024, 1, 1)\n"
+            "with DAG('old', start_date=start, schedule_interval='@daily', description=__version__):\n"
+            "    BashOperator(task_id='one', bash_command='true')\n"
+        )
+        repo.commit(
+            {
+                "dags/old.py": source,
+                "requirements.txt": "apache-airflow==2.11.0\n",
+                "constraints.txt": CONSTRAINTS.read_text(),
+            }
+        )
+        text = (
+            f"[[repo]]\nname = 'asked'\npython = '{python}'\nrequirements = 'requirements.txt'\n"
+            "constraints = 'constraints.txt'\n"
+        )
+        with self.catalog(tmp_path, text, build_environments="true") as catalog:
+            known = catalog.registry.add(str(repo.path), name="repo")
+            report = catalog.index(known)
+            assert (report.warnings, report.errors, report.recorded) == ((), 0, 0)
+            (row,) = catalog.dags(known).dags
+            assert catalog.document(known, "old").document["description"] == "2.11.0"
+            assert row.engine == "airflow"
+            (built,) = catalog.history(known).parsers.builds.all()
+            assert built.problem == ""
+
     def test_only_trusted_commits_have_one_built(
         self,
         repo: Repo,
@@ -245,6 +286,19 @@ class TestSecrets:
                 name: catalog.document(known, "a", sha).document["description"]
                 for name, sha in shas.items()
             }
+
+    def test_the_row_lists_what_was_withheld_and_used(self, repo: Repo, tmp_path: Path) -> None:
+        env_file = tmp_path / "env"
+        env_file.write_text(
+            "A_TOKEN=s\nB_TOKEN=s\nAIRFLOW_CONN_DB=postgres://me:s@host/db\nPLAIN=p\n"
+        )
+        body = "import os\nSAID = os.environ['B_TOKEN'] + os.environ['AIRFLOW_CONN_DB']"
+        source = dag("a", body=body, arguments="schedule=None, description=SAID")
+        repo.commit({"dags/a.py": source})
+        with Catalog(Settings({"home": str(tmp_path / "home"), "jobs": "1"}, {})) as catalog:
+            known = catalog.registry.add(str(repo.path), env_file=str(env_file))
+            (row,) = catalog.dags(known).dags
+        assert row.placeholders == ("secret AIRFLOW_CONN_DB", "secret B_TOKEN")
 
     def test_no_file_sees_one(self, repo: Repo, tmp_path: Path) -> None:
         said = "plain <secret MY_TOKEN> <secret AIRFLOW_VAR_API_KEY>"

@@ -14,15 +14,17 @@ from gitdags.serialize.builds import CannotBuild
 VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
 
 
-def make_wheel(folder: Path, name: str = "era_tool", version: str = "1.0") -> None:
+def make_wheel(
+    folder: Path, name: str = "era_tool", version: str = "1.0", requires: str = ""
+) -> None:
     """A wheel of one module that says its version."""
     folder.mkdir(parents=True, exist_ok=True)
     info = f"{name}-{version}.dist-info"
     with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as wheel:
         wheel.writestr(f"{name}.py", f"VERSION = {version!r}\n")
-        wheel.writestr(
-            f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
-        )
+        needs = "".join(f"Requires-Dist: {one.strip()}\n" for one in requires.split(",") if one)
+        told = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}"
+        wheel.writestr(f"{info}/METADATA", told)
         wheel.writestr(
             f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
         )

@@ -212,6 +212,7 @@ def _told(built: Built) -> dict[str, object]:
         "python": built.recipe.python,
         "requirements": list(built.recipe.requirements),
         "constraints": list(built.recipe.constraints),
+        "without": list(built.recipe.without),
         "interpreter": None if built.problem else built.python,
         "built_at": datetime.fromtimestamp(built.built_at, UTC),
         "seconds": built.seconds,

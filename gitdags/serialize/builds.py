@@ -15,12 +15,13 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 from gitdags.errors import GitdagsError, quoted, shown
 from gitdags.serialize import document
@@ -37,6 +38,10 @@ _OF_THE_INDEX = (
 """Options in a requirements file that are left out: where packages come from, uv's settings say."""
 
 
+UNNEEDED = ("python-nvd3", "unicodecsv")
+"""What Airflow 2 depends on, has no wheel, and no parse needs: charts and CSV of its web pages."""
+
+
 class BadRequirements(GitdagsError):
     """A file of requirements says something else than which packages."""
 
@@ -47,16 +52,20 @@ class CannotBuild(GitdagsError):
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What an environment is made of: lines of requirements and constraints, sorted; a Python."""
+    """What an environment is made of: lines of requirements and constraints, sorted; a Python.
+
+    ``without`` are names of packages that are left out, whatever depends on them.
+    """
 
     python: str
     requirements: tuple[str, ...]
     constraints: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
         """What it is kept under: the same for the same recipe, in whatever order it was written."""
-        parts = [self.python, list(self.requirements), list(self.constraints)]
+        parts = [self.python, *map(list, (self.requirements, self.constraints, self.without))]
         return document.digest(document.canonical(parts))[:32]
 
 
@@ -76,14 +85,21 @@ class Built:
         return str(self.folder / "bin" / "python")
 
 
-def recipe(python: str, requirements: str, constraints: str = "") -> Recipe:
-    """A recipe of the text of files of requirements. Raises BadRequirements."""
+def recipe(
+    python: str, requirements: str, constraints: str = "", without: Sequence[str] = UNNEEDED
+) -> Recipe:
+    """A recipe of the text of files of requirements. Raises BadRequirements.
+
+    What is asked for by name is not left out.
+    """
     if not re.fullmatch(r"3\.\d{1,2}(\.\d{1,3})?", python):
         raise BadRequirements(f"{quoted(python)} is no version of Python such as 3.12")
     wanted = _lines(requirements)
     if not wanted:
         raise BadRequirements("the requirements name no package")
-    return Recipe(python, wanted, _lines(constraints))
+    named = {canonicalize_name(Requirement(line).name) for line in wanted}
+    left_out = {canonicalize_name(name) for name in without} - named
+    return Recipe(python, wanted, _lines(constraints), tuple(sorted(left_out)))
 
 
 def _lines(text: str) -> tuple[str, ...]:
@@ -158,6 +174,7 @@ class Builds:
             for name, lines in (
                 ("requirements.txt", wanted.requirements),
                 ("constraints.txt", wanted.constraints),
+                ("overrides.txt", [f"{n} ; sys_platform == 'none'" for n in wanted.without]),
             ):
                 (aside / name).write_text("\n".join(lines) + "\n")
             venv = aside / "venv"
@@ -170,6 +187,7 @@ class Builds:
                 install = [program, "pip", "install", "--python", str(venv / "bin" / "python")]
                 install += ["--only-binary", ":all:", "-r", "requirements.txt"]
                 install += ["-c", "constraints.txt"] if wanted.constraints else []
+                install += ["--overrides", "overrides.txt"] if wanted.without else []
                 problem = self._run(install, wanted, "ab", cwd=aside)
             if not problem:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -226,7 +244,12 @@ class Builds:
     def _read(self, note: Path) -> Built | None:
         try:
             told = json.loads(note.read_bytes())
-            made = Recipe(told["python"], tuple(told["requirements"]), tuple(told["constraints"]))
+            made = Recipe(
+                told["python"],
+                tuple(told["requirements"]),
+                tuple(told["constraints"]),
+                tuple(told["without"]),
+            )
             built = Built(
                 made, self._home / made.key, told["built_at"], told["seconds"], told["problem"]
             )
@@ -239,6 +262,7 @@ class Builds:
             "python": built.recipe.python,
             "requirements": list(built.recipe.requirements),
             "constraints": list(built.recipe.constraints),
+            "without": list(built.recipe.without),
             "built_at": built.built_at,
             "seconds": built.seconds,
             "problem": built.problem,

@@ -16,16 +16,18 @@ import socket
 import subprocess
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 from gitdags import scratch
-from gitdags.errors import GitdagsError, shown
-from gitdags.serialize import sandbox
-from gitdags.serialize.sandbox import WORKER, Confinement
+from gitdags.errors import shown
+from gitdags.serialize import answer, sandbox
+from gitdags.serialize.request import Limits, NoAirflow, Outcome, Request, Surroundings
+from gitdags.serialize.start import start
+
+__all__ = ["Limits", "NoAirflow", "Outcome", "Pool", "Request", "Surroundings"]
 
 KEPT_OUTPUT = 64 << 10
 """Bytes of what a DAG file prints that are kept, the first ones."""
@@ -33,70 +35,6 @@ _MOST_MODULES = 1_000  # modules of Airflow that children asked for, imported fo
 _IMPORTS = 120.0  # seconds that importing modules of Airflow may take, once, for all files
 _GRACE = 2.0  # seconds in which the worker must have killed what it was told to
 _TRIES = 2  # a file that twice ended with the parser itself gone is the one that ends it
-
-
-class NoAirflow(GitdagsError):
-    """The interpreter that should parse has no Airflow, or one that cannot be imported."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one DAG file may use: wall seconds, bytes, processes and threads.
-
-    ``memory`` holds for the address space of each process, and for what all of them hold together.
-    """
-
-    timeout: float = 30.0
-    memory: int = 4 << 30
-    output: int = 8 << 20
-    result: int = 64 << 20
-    disk: int = 256 << 20
-    processes: int = 128
-
-
-@dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What every parse of a pool sees beside the tree: layout, environment variables, sandbox."""
-
-    python: str
-    dags_folder: str = "dags"
-    plugins_folder: str = "plugins"
-    plugins: bool = False
-    environ: Mapping[str, str] = field(default_factory=dict)
-    hash_seed: str = "0"
-    engine: str = "airflow"
-    """airflow, or recorder: what parses in that interpreter"""
-    confinement: Confinement = sandbox.OPEN
-    trees: Path | None = None
-    """the folder below which the root of every request lies; a sandbox has nothing else in sight"""
-    readable: tuple[str, ...] = ()
-    """what the environment consists of, for the sandbox: folders and files, absolute"""
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """One DAG file to parse: ``file`` (bytes, relative) below the folder ``root``."""
-
-    root: Path
-    file: bytes
-    imports: tuple[str, ...] = ()
-    """what the file names of Airflow, ``module`` or ``module:name``: imported once, in the parent"""
-    era: str = ""
-    """version of Airflow that the commit is for, where that is known; the recorder wants to know"""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of a request: descriptions of DAGs, errors, paths read, and how it ended."""
-
-    request: Request
-    dags: tuple[dict[str, Any], ...] = ()
-    errors: tuple[dict[str, str], ...] = ()
-    opened: tuple[str, ...] = ()
-    output: str = ""
-    cpu: float = 0.0
-    scratch: str = ""
-    """the folder for temporary files that this parse alone had"""
 
 
 @dataclass(slots=True)
@@ -196,69 +134,9 @@ class Pool:
     # ── the worker process ────────────────────────────────────────────────────────────────
 
     def _start(self) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        given = self.surroundings
-        program = shutil.which(given.python)
-        if program is None:
-            ours.close()
-            theirs.close()
-            raise _cannot_run(given.python, "there is no such program")
-        environ = sandbox.environment(
-            self.home,
-            {
-                "PYTHONHASHSEED": given.hash_seed,
-                "AIRFLOW_HOME": str(self.home),
-                "PYTHON_OPERATORS_VIRTUAL_ENV_MODE": "1",  # Airflow's word for: set up no database
-                "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-                "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
-                "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "0",  # ours is outside, where it holds
-                "AIRFLOW__CORE__DAGBAG_IMPORT_ERROR_TRACEBACK_DEPTH": "40",
-                "AIRFLOW__CORE__MAX_TEMPLATED_FIELD_LENGTH": str(1 << 30),
-                "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "sqlite://",
-                "AIRFLOW__LOGGING__LOGGING_LEVEL": "CRITICAL",
-                "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-                "SQLALCHEMY_SILENCE_UBER_WARNING": "1",
-            },
-        )
-        confinement, trees, readable = given.confinement, given.trees, given.readable
-        config = {
-            "engine": self.surroundings.engine,
-            "timeout": self.limits.timeout,
-            "memory": self.limits.memory,
-            "processes": sandbox.processes(confinement, self.limits.processes),
-            "disk": self.limits.disk,
-            "dags_folder": given.dags_folder,
-            "plugins_folder": given.plugins_folder,
-            "plugins": given.plugins,
-            "environ": dict(given.environ),
-            "sandbox": sandbox.settings(confinement, self.home, trees, readable, self.limits.disk),
-        }
-        told = os.memfd_create("config", os.MFD_CLOEXEC)
-        os.write(told, json.dumps(config).encode())
-        os.lseek(told, 0, os.SEEK_SET)
-        log = (self.home / "worker.log").open("wb")
-        command = sandbox.command(confinement, self.home, trees, readable)
-        command += [program, "-s", "-B", str(WORKER), str(theirs.fileno()), str(told)]
-        try:
-            self._process = subprocess.Popen(
-                command,
-                env=environ,
-                pass_fds=[theirs.fileno(), told],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                cwd=self.home,
-                start_new_session=True,
-            )
-        except OSError as error:
-            ours.close()
-            raise _cannot_run(given.python, str(error.strerror)) from None
-        finally:
-            theirs.close()
-            os.close(told)
-            log.close()
-        self._control, self._ready = ours, False
-        self._selector.register(ours, selectors.EVENT_READ, None)
+        self._process, self._control = start(self.surroundings, self.limits, self.home)
+        self._ready = False
+        self._selector.register(self._control, selectors.EVENT_READ, None)
 
     def _await_ready(self) -> None:
         if self._ready:
@@ -398,10 +276,10 @@ class Pool:
         self._drain(job)
         job.pid = None  # the worker has reaped it; the number may be another process's by now
         if message["excess"] == "memory" and job.verdict is None:
-            size = _size(self.limits.memory)
+            size = answer.size(self.limits.memory)
             job.verdict = ("MemoryLimit", f"held more memory than {size} (parse_memory)")
         elif message["excess"] == "disk" and job.verdict is None:
-            size = _size(self.limits.disk)
+            size = answer.size(self.limits.disk)
             job.verdict = ("DiskLimit", f"wrote more than {size} of temporary files (parse_disk)")
         self._forget(job)
         return [(job, message["status"], message["cpu"])]
@@ -429,11 +307,11 @@ class Pool:
             job.printed += len(data)
             buffer += data[: max(0, KEPT_OUTPUT - len(buffer))]
             if job.printed > self.limits.output:
-                size = _size(self.limits.output)
+                size = answer.size(self.limits.output)
                 self._kill(job, "OutputLimit", f"printed more than {size} (parse_output)")
         elif len(buffer) + len(data) > self.limits.result:
             buffer.clear()
-            size = _size(self.limits.result)
+            size = answer.size(self.limits.result)
             self._kill(job, "ResultLimit", f"its documents are larger than {size} (parse_result)")
         else:
             buffer += data
@@ -469,73 +347,25 @@ class Pool:
         if verdict is None and status is None:
             verdict = ("Crash", "ended the process that parses, twice")
         if verdict is None and status != 0:
-            verdict = ("Crash", _death(status or 0, output))
+            verdict = ("Crash", answer.death(status or 0, output))
             trace = output if "Traceback" in output else ""
         if verdict is None:
             try:
-                answer = _checked(json.loads(job.result))
+                told = answer.checked(json.loads(job.result))
             except (ValueError, KeyError, TypeError, RecursionError):
                 verdict = ("Crash", "ended before its result was whole")
             else:
-                for name in answer["modules"]:
+                for name in told["modules"]:
                     if len(self._warm) < _MOST_MODULES:
                         self._warm[name] = None
                 return Outcome(
                     job.request,
-                    tuple(answer["dags"]),
-                    tuple(answer["errors"]),
-                    tuple(answer["opened"]),
+                    tuple(told["dags"]),
+                    tuple(told["errors"]),
+                    tuple(told["opened"]),
                     output,
                     cpu,
                     str(self._scratch(job.number)),
                 )
         error = {"type": verdict[0], "message": verdict[1], "traceback": trace}
         return Outcome(job.request, (), (error,), (), output, cpu)
-
-
-def _cannot_run(python: str, reason: str) -> NoAirflow:
-    return NoAirflow(
-        f"cannot run {shown(python)}: {reason}", hint="gitdags -c python=/path/to/python config"
-    )
-
-
-def _checked(answer: Any) -> dict[str, list[Any]]:
-    """A result whose shape is as it should be; a DAG file can write its own. Raises TypeError."""
-
-    def demand(right: bool) -> None:
-        if not right:
-            raise TypeError
-
-    demand(isinstance(answer, dict))
-    for name in ("dags", "errors", "opened", "modules"):
-        demand(isinstance(answer[name], list))
-    for found in answer["dags"]:
-        demand(isinstance(found, dict) and isinstance(found["document"], dict))
-        demand("airflow" in found)
-        for name in ("guesses", "placeholders"):
-            demand(isinstance(found[name], list) and all(isinstance(x, str) for x in found[name]))
-    for error in answer["errors"]:
-        demand(all(isinstance(error[key], str) for key in ("type", "message", "traceback")))
-    demand(all(isinstance(name, str) for name in (*answer["opened"], *answer["modules"])))
-    return answer  # type: ignore[no-any-return]  # just shown to be one
-
-
-def _death(status: int, output: str) -> str:
-    """What to say of a child that ended without a result; ``status`` as in os.waitpid."""
-    if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        name = signal.Signals(number).name if number in set(signal.Signals) else str(number)
-        return f"killed by {name} ({signal.strsignal(number)})"
-    if "MemoryError" in output:
-        return "ran out of memory (parse_memory)"
-    code = os.waitstatus_to_exitcode(status)
-    last = output.strip().splitlines()[-1:] if "Traceback" in output else []
-    why = f": {shown(last[0], 200)}" if last else ""
-    return f"exited with status {code} while it was parsed{why}"
-
-
-def _size(count: int) -> str:
-    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if count >= factor:
-            return f"{count / factor:.3g} {unit}"
-    return f"{count} bytes"

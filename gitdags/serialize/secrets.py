@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
 
 from gitdags.model import Json
@@ -33,6 +33,15 @@ def withhold(variables: Mapping[str, str]) -> tuple[dict[str, str], tuple[str, .
 def placeholder(name: str) -> str:
     """What stands where a secret was: the same for each value, so that rotating one changes nothing."""
     return f"<secret {name}>"
+
+
+def seen(text: str, names: Iterable[str]) -> list[str]:
+    """The variables among ``names`` whose secrets a text has placeholders for."""
+    return [
+        f"secret {name}"
+        for name in names
+        if any(f"{start}secret{gap}{name}" in text for start, gap in (("<", " "), ("%3C", "%20")))
+    ]
 
 
 def is_sensitive(name: str) -> bool:

@@ -65,6 +65,10 @@ def _gauges(v: View) -> Iterator[str]:
         [({}, site.refused_hooks)],
         "counter",
     )
+    counts: list[tuple[Labels, float]] = [
+        ({"what": what}, number) for what, number in sorted(v.catalog.run_counts().items())
+    ]
+    yield gauge("gitdags_runs", "stamped runs: all, and those that want looking at", counts)
     yield gauge(
         "gitdags_render_failures_total",
         "drawings that took too long",

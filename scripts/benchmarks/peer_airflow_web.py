@@ -64,13 +64,15 @@ def measure(
             fill = ["dag_id"] * count if "order_by" in path else names
             paths = [path.format(name) for name in fill]
             ask(base, paths[:10], 1, headers)
-            one, _, sizes = ask(base, paths, 1, headers)
-            many, rate, _ = ask(base, paths, 16, headers)
+            failed: list[str] = []
+            one, _, sizes = ask(base, paths, 1, headers, failed)
+            many, rate, _ = ask(base, paths, 16, headers, failed)
             found[question] = {
                 "1 client": figures(one),
                 "16 clients": figures(many),
                 "requests per second": round(rate),
                 "kB": round(max(sizes) / 1_000, 1),
+                "failed": len(failed),
             }
             print(f"  {question}: {found[question]}", file=sys.stderr)
         return found

@@ -406,15 +406,24 @@ def serving(environ: dict[str, str]) -> Iterator[str]:
 
 
 def ask(
-    base: str, paths: Sequence[str], clients: int, headers: dict[str, str] | None = None
+    base: str,
+    paths: Sequence[str],
+    clients: int,
+    headers: dict[str, str] | None = None,
+    failed: list[str] | None = None,
 ) -> tuple[list[float], float, list[int]]:
-    """(milliseconds of each request, requests per second, bytes of each) with so many clients at once."""
+    """(milliseconds of each request, requests per second, bytes of each) with so many clients at once.
+
+    Answers other than 200 go to ``failed``; without it they end the benchmark.
+    """
     address = urlsplit(base)
     took: list[float] = []
     sizes: list[int] = []
     left = iter(paths)
     lock = threading.Lock()
-    wrong: list[str] = []
+    wrong: list[str] = [] if failed is None else failed
+
+    told = {"accept-encoding": "gzip", **(headers or {})}
 
     def work() -> None:
         connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=120)
@@ -424,9 +433,14 @@ def ask(
             if path is None:
                 break
             began = time.perf_counter()
-            connection.request("GET", path, headers={"accept-encoding": "gzip", **(headers or {})})
-            answer = connection.getresponse()
-            body = answer.read()
+            try:
+                connection.request("GET", path, headers=told)
+                answer = connection.getresponse()
+                body = answer.read()
+            except (OSError, http.client.HTTPException) as error:
+                wrong.append(f"{path}: {error}")
+                connection.close()
+                continue
             took.append((time.perf_counter() - began) * 1_000)
             sizes.append(len(body))
             if answer.status != 200:
@@ -439,7 +453,7 @@ def ask(
         thread.start()
     for thread in threads:
         thread.join()
-    if wrong:
+    if wrong and failed is None:
         raise SystemExit("\n".join(wrong[:5]))
     return took, len(paths) / (time.perf_counter() - began), sizes
 

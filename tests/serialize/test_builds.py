@@ -24,6 +24,8 @@ class TestRecipes:
         assert a.key == b.key
         assert recipe("3.11", "b==1\na>=2").key != a.key
         assert recipe("3.12", "b==1\na>=2", "c==1").key != a.key
+        assert a.without == ("python-nvd3", "unicodecsv")
+        assert recipe("3.12", "Python_NVD3\na").without == ("unicodecsv",)
 
     @pytest.mark.parametrize(
         "line",
@@ -81,6 +83,14 @@ class TestBuilding:
             made.build(wanted)  # not tried at every commit
         assert made.build(wanted, again=True).problem == ""
         assert not list(made._home.glob("*.partial"))
+
+    def test_what_no_parse_needs_is_left_out(self, index: Path, tmp_path: Path) -> None:
+        make_wheel(index, "needy", requires="era-tool, no-wheel-here")
+        made = Builds(tmp_path / "environments")
+        with pytest.raises(CannotBuild, match="no-wheel-here"):
+            made.build(recipe(VERSION, "needy"))
+        built = made.build(recipe(VERSION, "needy", without=["no_wheel.here"]))
+        assert list(built.folder.glob("lib/*/site-packages/era_tool.py"))
 
     def test_sources_are_never_built(self, index: Path, tmp_path: Path) -> None:
         """A source distribution runs its setup.py: with none but that there is nothing to install."""

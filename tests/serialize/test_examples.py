@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from gitdags.catalog import Catalog
-from gitdags.history import ParsedFile
 from gitdags.model import Commit, ListedDag, Listing, RegisteredRepository
+from gitdags.reading import ParsedFile
 from tests.serialize.conftest import opened_catalog, run_in
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]

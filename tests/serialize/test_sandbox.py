@@ -465,6 +465,34 @@ def test_documents_are_the_same_in_every_tier(
     assert len(set(found.values())) == 1, found
 
 
+@pytest.mark.parametrize("tier", [FULL, LANDLOCK])
+def test_airflow_2_finds_its_empty_database(
+    airflow_2_python: str, tmp_path: Path, tier: Tier
+) -> None:
+    """Some files of its time ask for pools or datasets while they are imported."""
+    body = (
+        "from airflow.models import Pool\nfrom airflow.utils.session import create_session\n"
+        "with create_session() as session: SAID = session.query(Pool).count()\n"
+    )
+    source = dag("d", body=body, arguments="schedule=None, description=str(SAID)").replace(
+        "airflow.sdk", "airflow"
+    )
+    source = source.replace("airflow.providers.standard.operators.empty", "airflow.operators.empty")
+    tmp_path.chmod(0o755)
+    (tmp_path / "repo" / "dags").mkdir(parents=True)
+    (tmp_path / "repo" / "dags" / "d.py").write_text(source)
+    surroundings = Surroundings(
+        airflow_2_python,
+        confinement=sandbox.choose(tier),
+        trees=tmp_path,
+        readable=probe(airflow_2_python, None).readable,
+    )
+    with Pool(surroundings, Limits(), jobs=1) as pool:
+        (outcome,) = pool.run([Request(tmp_path / "repo", b"dags/d.py")])
+    assert outcome.errors == ()
+    assert outcome.dags[0]["document"]["description"] == "0"
+
+
 # ── older kernels, other users ────────────────────────────────────────────────────────────────
 
 
@@ -563,3 +591,36 @@ def test_landlock_is_here() -> None:
     """The tests above mean nothing on a kernel that has it not."""
     libc = ctypes.CDLL(None, use_errno=True)
     assert libc.syscall(444, None, ctypes.c_size_t(0), 1) >= 1
+
+
+ROOT = Path(__file__).parents[2]
+AS_A_USER = (
+    "(test_a_hostile_file and full) or refused or network or secret or link_in or left_for "
+    "or poisoned or sees_only or gain or honest"
+)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.getuid() != 0, reason="the other tests were an ordinary user's already")
+@pytest.mark.timeout(600)
+def test_an_ordinary_user_confines_as_well(environment: Environment) -> None:
+    """The same tests by `nobody`, to whom this root's interpreter is opened as sandbox.py does it."""
+    words = ["bwrap", "--die-with-parent", *sandbox._system(), "--ro-bind", "/etc", "/etc"]
+    words += ["--dev-bind", "/dev", "/dev", "--bind", "/proc", "/proc", "--perms", "1777"]
+    words += ["--tmpfs", "/tmp"]
+    places = sandbox._existing([*environment.readable, str(ROOT)])
+    words += sandbox._bound([(place, place) for place in places if place != "/tmp"])
+    words += ["--chdir", str(ROOT), "--", "setpriv", "--reuid", "65534", "--regid", "65534"]
+    words += ["--clear-groups", "--", sys.executable, "-B", "-m", "pytest", "-q"]
+    words += ["-p", "no:cacheprovider", "tests/serialize/test_sandbox.py", "-k", AS_A_USER]
+    done = subprocess.run(
+        words,
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ["PATH"], "HOME": "/tmp", "LANG": "C.UTF-8"},
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    passed = re.search(r"(\d+) passed", done.stdout)
+    assert passed is not None
+    assert int(passed[1]) >= len(HOSTILE) + 16
+    assert "skipped" not in done.stdout

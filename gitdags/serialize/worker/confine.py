@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from . import kernel, landlock, seccomp
@@ -40,12 +40,14 @@ class Confinement:
         self.tier: str = config["tier"]
         self._known = min(landlock.version(), config["landlock"])
         self._processes = os.open("/proc/self/ns/pid", os.O_RDONLY) if self.tier == FULL else -1
-        self._files: dict[str, bytes] = {}
+        self._files: dict[str, bytes] = {}  # path -> content, of what is carried into a fresh /tmp
+        self._shared: list[str] = []
         if self.tier != OFF:
             kernel.set_dumpable(False)  # no child reads this process's memory
 
-    def carry(self, paths: list[str]) -> None:
-        """Have each child find a copy of these files, which were made below the parent's /tmp."""
+    def carry(self, paths: Iterable[str]) -> None:
+        """Let each child read these files, made below the parent's /tmp: a copy of its own in tier full."""
+        self._shared = [] if self.tier == FULL else list(paths)
         if self.tier == FULL:
             for path in paths:
                 with open(path, "rb") as file:
@@ -77,7 +79,7 @@ class Confinement:
             kernel.no_new_privileges()
             kernel.keep_capabilities()
         else:
-            readable = [*self.config["readable"], root, "/proc/self", *_DEVICES]
+            readable = [*self.config["readable"], *self._shared, root, "/proc/self", *_DEVICES]
             writable = [scratch, "/dev/null"]
             if os.getuid() == 0:
                 # What root alone may read stays readable, where Landlock lets it be read.
