@@ -120,7 +120,7 @@ class DAG(metaclass=Meta):
             state["task_id"] = group.child_id(state["task_id"])
         known = self.task_dict.get(state["task_id"])
         if (known is not None and known is not task) or state["task_id"] in self.task_group.used:
-            duplicate(task, self)
+            duplicate(task)
         self.task_dict[state["task_id"]] = task
         state["task_group"].children[state["task_id"]] = task
         state["dag"] = self

@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import values
 from ..values import Encoder, class_name, is_function, tagged
-from . import era, graph, inputs, operators, standin, taskflow, things
+from . import era, graph, mapping, operators, placeholders, results, standin, taskflow, things
 from .dag import DAG, MISSING
 
 _CALLBACKS = (
@@ -110,7 +110,7 @@ def _around(task: Any) -> Any:
 
 def _task(task: Any, found: DAG, encode: Encoder) -> dict[str, Any]:
     state = task.__dict__
-    mapped = isinstance(task, operators.MappedOperator)
+    mapped = isinstance(task, mapping.MappedOperator)
     kind = task.operator_class if mapped else type(task)
     given = state["_given"]
     fields = [str(name) for name in _several(_attribute(task, "template_fields"))]
@@ -236,7 +236,7 @@ def schedule(value: Any, encode: Encoder) -> dict[str, Any]:
     """``{"type", "value"}``: none, once, continuous, cron, timedelta, assets or timetable."""
     if value is MISSING:
         value = None if era.at_least(3, 0) else datetime.timedelta(days=1)
-    if isinstance(value, str) and not isinstance(value, inputs.Placeholder):
+    if isinstance(value, str) and not isinstance(value, placeholders.Placeholder):
         value = (
             value.strip()
             if value.strip() in ("@once", "@continuous") or value.strip() in things.PRESETS
@@ -342,7 +342,7 @@ def _named(value: Any) -> dict[str, Any]:
 
 
 _HANDLERS: list[tuple[Any, values.Handler]] = [
-    (operators.XComArg, _xcom),
+    (results.XComArg, _xcom),
     (operators.BaseOperator, lambda _, v, __: tagged("task", v.__dict__.get("task_id"))),
     (graph.TaskGroup, lambda _, v, __: tagged("task_group", v.group_id)),
     (DAG, lambda _, v, __: tagged("dag", v.dag_id)),
@@ -365,7 +365,7 @@ _HANDLERS: list[tuple[Any, values.Handler]] = [
     (things.AssetRef, lambda _, v, __: tagged("asset_ref", _named(v))),
     (taskflow.MappedArgument, lambda _, v, __: tagged("mapped_argument", str(v))),
     (taskflow.TaskDecorator, lambda encode, v, __: encode.callable(v.function)),
-    (inputs.MissingJson, lambda _, v, __: tagged("placeholder", str(v))),
+    (placeholders.MissingJson, lambda _, v, __: tagged("placeholder", str(v))),
     (standin.Unknown, lambda encode, v, depth: _unknown(encode, v, depth)),
     (standin.StandInModule, lambda _, v, __: tagged("stand-in", v.__name__)),
 ]

@@ -14,7 +14,18 @@ import traceback
 import warnings
 from typing import Any
 
-from . import describe, era, finder, graph, inputs, notes, patches, setups, standin
+from . import (
+    describe,
+    era,
+    finder,
+    graph,
+    notes,
+    patches,
+    placeholders,
+    setups,
+    standin,
+    surroundings,
+)
 from .dag import DAG
 
 # Imported in the warm parent where they are installed: DAG files and libraries build on them.
@@ -73,24 +84,22 @@ class Recorder:
         text = source.decode("utf-8", "replace")
         self._by = "requirements" if told and not told.startswith(era.LIKELY) else "imports"
         era.choose(told, text)
-        inputs.conf.place(self._root, self._dags, self._plugins)
+        surroundings.conf.place(self._root, self._dags, self._plugins)
         self._missing = finder.install(self._root, self._folders(path))
-        inputs.watch_environment(self._root)
+        surroundings.watch_environment(self._root)
         patches.install(self._root)
         before = self._state()
         found, errors = self._attempts(path, source, before)
         told, own = era.version, era.pick(*era.bounds(text))
         if errors and era.release(own) != era.release(told):
             # What it is deployed with cannot import it. It was written for something.
-            kept = found, errors, dict(notes.guesses), dict(notes.placeholders)
+            kept = found, errors, notes.keep()
             self._restore(before)
             era.choose(own, text)
             found, errors = self._attempts(path, source, before)
             if errors:
-                found, errors, guesses, placeholders = kept
-                notes.clear()
-                notes.guesses.update(guesses)
-                notes.placeholders.update(placeholders)
+                found, errors, noted = kept
+                notes.bring_back(noted)
             else:
                 notes.guess(f"Airflow {told}, which the commit is for, does not import it")
                 self._by = "imports"
@@ -108,25 +117,24 @@ class Recorder:
                 ("xrange", range),
             ):
                 setattr(builtins, name, value)
-        inputs.compared.clear()
+        placeholders.compared.clear()
         found, errors = self._run(path, source, "placeholder")
-        first = found, errors, dict(notes.guesses), dict(notes.placeholders)
-        for attempt in inputs.LATER_ATTEMPTS:
+        first = found, errors, notes.keep()
+        for attempt in placeholders.LATER_ATTEMPTS:
             # Something was made up, and the file cannot live with it.
             if not errors or not (notes.placeholders or (attempt == "tolerant" and notes.guesses)):
                 break
-            if attempt == "choice" and not inputs.compared:
+            if attempt == "choice" and not placeholders.compared:
                 continue
             self._restore(before)
             if attempt == "tolerant":
                 patches.install_moments()
             found, errors = self._run(path, source, attempt)
         if errors:  # no attempt is better than the first, whose error speaks of the names
-            found, errors, guesses, placeholders = first
-            notes.guesses.update(guesses)
-            notes.placeholders.update(placeholders)
-        elif inputs.attempt in ("empty", "none"):
-            what = "an empty string" if inputs.attempt == "empty" else "None"
+            found, errors, noted = first
+            notes.bring_back(noted)
+        elif placeholders.attempt in ("empty", "none"):
+            what = "an empty string" if placeholders.attempt == "empty" else "None"
             notes.guess(f"what is missing is {what}: the file cannot live with placeholders")
         return found, errors
 
@@ -145,7 +153,7 @@ class Recorder:
     def _run(
         self, path: str, source: bytes, attempt: str
     ) -> tuple[list[Any], list[dict[str, str]]]:
-        inputs.attempt = attempt
+        placeholders.attempt = attempt
         notes.clear()
         graph.Context.clear()
         setups.Scope.open.clear()

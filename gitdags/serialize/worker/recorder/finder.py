@@ -15,7 +15,7 @@ import types
 from collections.abc import Sequence
 from typing import Any
 
-from . import era, inputs, names, notes, standin, things
+from . import era, names, notes, standin, surroundings, things
 from .callers import is_ours
 
 
@@ -28,8 +28,8 @@ class AirflowModule(standin.StandInModule):
             return era.version
         if name.startswith("__"):
             raise AttributeError(f"module {own!r} has no attribute {name!r}")
-        if own == "airflow.settings" and name in inputs.conf.places:
-            return inputs.conf.places[name]
+        if own == "airflow.settings" and name in surroundings.conf.places:
+            return surroundings.conf.places[name]
         found = names.look_up(own, name)
         if found is None:
             if not era.has_module(f"{own}.{name}"):
@@ -121,5 +121,4 @@ def install(root: str, folders: list[str]) -> MissingFinder:
     missing = MissingFinder(root)
     missing.folders = folders
     sys.meta_path.append(missing)
-    assert inputs.conf is not None
     return missing

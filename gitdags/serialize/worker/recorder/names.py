@@ -9,7 +9,21 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from . import dag, era, graph, inputs, operators, setups, standin, taskflow, things
+from . import (
+    chains,
+    dag,
+    era,
+    graph,
+    inputs,
+    mapping,
+    operators,
+    results,
+    setups,
+    standin,
+    surroundings,
+    taskflow,
+    things,
+)
 
 # Operators of Airflow itself: template fields, colour of the box, colour of its text.
 _PYTHON = ("templates_dict", "op_args", "op_kwargs")
@@ -124,15 +138,15 @@ NAMES: dict[str, Any] = {
     "DAG": dag.DAG, "dag": dag.dag_decorator, "TaskGroup": graph.TaskGroup, "task": taskflow.task,
     "task_group": taskflow.task_group, "setup": taskflow.setup, "teardown": taskflow.teardown,
     "BaseOperator": operators.BaseOperator, "AbstractOperator": operators.BaseOperator,
-    "BaseSensorOperator": operators.BaseSensorOperator, "MappedOperator": operators.MappedOperator,
-    "XComArg": operators.XComArg, "PlainXComArg": operators.XComArg,
+    "BaseSensorOperator": operators.BaseSensorOperator, "MappedOperator": mapping.MappedOperator,
+    "XComArg": results.XComArg, "PlainXComArg": results.XComArg,
     "Label": _label, "EdgeModifier": graph.EdgeModifier, "DAGNode": graph.Node, "TaskMixin": graph.Node,
     "DependencyMixin": graph.Node,
-    "chain": graph.chain, "chain_linear": graph.chain_linear, "cross_downstream": graph.cross_downstream,
+    "chain": chains.chain, "chain_linear": chains.chain_linear, "cross_downstream": chains.cross_downstream,
     "apply_defaults": _apply_defaults, "days_ago": things.days_ago,
     "AirflowException": graph.AirflowException, "DuplicateTaskIdFound": graph.DuplicateTaskIdFound,
     "Variable": inputs.Variable, "Connection": inputs.Connection, "BaseHook": inputs.BaseHook,
-    "conf": inputs.conf,
+    "conf": surroundings.conf,
     "Asset": things.Asset, "Dataset": things.Dataset, "AssetAlias": things.AssetAlias,
     "DatasetAlias": things.AssetAlias,
     "AssetAll": things.AssetAll, "AssetAny": things.AssetAny, "DatasetAll": things.AssetAll,
@@ -173,7 +187,7 @@ _HERE_ONLY = {
 _PACKAGES = re.compile(
     r"^airflow(\.(operators|sensors|hooks|models|utils|contrib(\.\w+)?|providers(\.\w+)*|decorators|macros|timetables|"
     r"example_dags|plugins|executors|secrets|security|lineage|listeners|serialization|api(\.\w+)*|www|kubernetes|"
-    r"settings_|sdk(\.(definitions|bases|execution_time|types))?|datasets_|io_|triggers|notifications|callbacks|task|jobs))?$"
+    r"sdk(\.(definitions|bases|execution_time|types))?|triggers|notifications|callbacks|task|jobs))?$"
 )
 _OPERATOR = re.compile(r"(?:Operator|Sensor|OperatorAsync|SensorAsync|Transfer)$")
 _OLD_OPERATORS = re.compile(r"\.(?:operators|sensors|transfers)(?:\.|$)")

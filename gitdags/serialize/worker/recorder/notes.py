@@ -21,6 +21,18 @@ def missing(kind: str, name: object) -> None:
         placeholders[f"{kind} {name}"[:200]] = None
 
 
+def keep() -> tuple[dict[str, None], dict[str, None]]:
+    """What was noted so far, to be brought back."""
+    return dict(guesses), dict(placeholders)
+
+
+def bring_back(kept: tuple[dict[str, None], dict[str, None]]) -> None:
+    """Forget what was noted since `keep`."""
+    clear()
+    guesses.update(kept[0])
+    placeholders.update(kept[1])
+
+
 def clear() -> None:
     """Begin a file."""
     guesses.clear()

@@ -1,4 +1,4 @@
-"""Operators: the base every task stands on, mapped tasks, results of tasks, and stand-in operators.
+"""Operators: the base every task stands on, sensors, and operators of packages that are missing.
 
 As in Airflow, every constructor of an operator class takes what it was not given from default_args:
 of the DAG, the group and the call, each before the one named first.
@@ -9,11 +9,12 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from . import era, notes, standin
 from .graph import AirflowException, Context, DuplicateTaskIdFound, Node, connect, references
+from .results import XComArg
 from .setups import Scope
 from .standin import Meta, Unknown
 
@@ -307,7 +308,7 @@ class BaseOperator(Node, metaclass=OperatorMeta):
     @classmethod
     def partial(cls, **kwargs: Any) -> Any:
         """The first half of mapping."""
-        return OperatorPartial(cls, kwargs)
+        return standin.makers["mapped"](cls, kwargs)
 
     @classmethod
     def get_serialized_fields(cls) -> frozenset[str]:
@@ -407,168 +408,10 @@ def _as_operator(kind: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> An
     return make_operator(name, module)(**kwargs)
 
 
-def _as_partial(kind: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """What ``kind.partial(…)`` makes, where kind is a class of a missing module."""
-    if "task_id" not in kwargs:
-        return standin.value(f"{kind.__module__}.{kind.__qualname__}.partial()")
-    return OperatorPartial(make_operator(kind.__name__, kind.__module__), kwargs)
+standin.makers.update({"operator": _as_operator, "class": make_operator})
 
 
-standin.makers.update(operator=_as_operator, partial=_as_partial)
-standin.makers["class"] = make_operator
-
-
-# ── mapping ───────────────────────────────────────────────────────────────────────────────────
-
-
-class Expansion:
-    """What a task or group is mapped over: ``kind`` as Airflow names it, and the value."""
-
-    def __init__(self, kind: str, value: Any) -> None:
-        self.kind, self.value = kind, value
-
-
-class OperatorPartial:
-    """``Operator.partial(…)``."""
-
-    def __init__(self, operator: Any, kwargs: dict[str, Any]) -> None:
-        self.operator_class, self.kwargs = operator, kwargs
-
-    def expand(self, **kwargs: Any) -> Any:
-        """Map over lists and mappings by name."""
-        return MappedOperator(self.operator_class, self.kwargs, Expansion("dict-of-lists", kwargs))
-
-    def expand_kwargs(self, kwargs: Any, *, strict: bool = True) -> Any:
-        """Map over a list of mappings."""
-        return MappedOperator(self.operator_class, self.kwargs, Expansion("list-of-dicts", kwargs))
-
-
-class MappedOperator(BaseOperator):
-    """A task that is as many tasks as what it is mapped over has values."""
-
-    operator_class: Any
-
-    def __init__(self, operator: Any, kwargs: dict[str, Any], expansion: Expansion) -> None:
-        kwargs = dict(kwargs)
-        dag = kwargs.pop("dag", None) or Context.dag()
-        group = kwargs.pop("task_group", None) or (Context.group(dag) if dag is not None else None)
-        defaults = merged_defaults(dag, group, kwargs.pop("default_args", None))
-        task_id = kwargs.pop("task_id")
-        for name in BASE_FIELDS:
-            if name not in kwargs and name in defaults and name != "params":
-                kwargs[name] = defaults[name]
-        state = self.__dict__
-        state["operator_class"], state["mapped"] = operator, expansion
-        BaseOperator.__init__.__wrapped__(  # type: ignore[attr-defined]  # functools.wraps sets it
-            self, task_id=task_id, dag=dag, task_group=group, **kwargs
-        )
-        state["_given"] = kwargs
-        state["_done"] = True
-        for task in references([kwargs, expansion.value]):
-            if task is not self:
-                connect(task, self)
-        Scope.add(self)
-
-    __init__._recorder_wrapped = True  # type: ignore[attr-defined]  # takes its default_args itself
-
-    @property
-    def task_type(self) -> str:
-        """The class's name."""
-        return str(self.operator_class.__name__)
-
-    operator_name = task_type
-
-    @property
-    def template_fields(self) -> Any:
-        """Of the class."""
-        return self.operator_class.template_fields
-
-    @property
-    def ui_color(self) -> Any:
-        """Of the class."""
-        return self.operator_class.ui_color
-
-    @property
-    def ui_fgcolor(self) -> Any:
-        """Of the class."""
-        return self.operator_class.ui_fgcolor
-
-
-# ── results ───────────────────────────────────────────────────────────────────────────────────
-
-
-class XComArg(Node):
-    """The result of a task, or what ``map``, ``zip`` and ``concat`` make of several."""
-
-    def __init__(
-        self, operator: Any, key: Any = "return_value", kind: str = "", parts: Any = None
-    ) -> None:
-        self.operator, self.key, self.kind = operator, key, kind
-        self.parts: dict[str, Any] = parts or {}
-
-    def references(self) -> list[Any]:
-        """The tasks it comes from."""
-        return [self.operator] if not self.kind else references(self.parts)
-
-    @property
-    def roots(self) -> list[Any]:
-        """The tasks it comes from."""
-        return self.references()
-
-    leaves = roots
-
-    def __getitem__(self, key: Any) -> Any:
-        if not isinstance(key, str):
-            raise ValueError(f"XComArg only supports str lookup, received {type(key).__name__}")
-        return XComArg(self.operator, key)
-
-    def __iter__(self) -> Iterator[Any]:
-        raise TypeError("'XComArg' object is not iterable")
-
-    def __str__(self) -> str:
-        pull = (
-            f"task_ids='{self.operator.task_id}', dag_id='{self.operator.dag_id}', key='{self.key}'"
-        )
-        return f"{{{{ task_instance.xcom_pull({pull}) }}}}"
-
-    def __repr__(self) -> str:
-        return f"XComArg({self.operator!r})"
-
-    def map(self, f: Any) -> Any:
-        """Each value through a function."""
-        return XComArg(self.operator, kind="map", parts={"arg": self, "callables": [f]})
-
-    def zip(self, *others: Any, fillvalue: Any = None) -> Any:
-        """Values side by side."""
-        return XComArg(self.operator, kind="zip", parts={"args": [self, *others]})
-
-    def concat(self, *others: Any) -> Any:
-        """Values one after the other."""
-        return XComArg(self.operator, kind="concat", parts={"args": [self, *others]})
-
-    def as_setup(self) -> Any:
-        """Make its task a setup."""
-        self.operator.as_setup()
-        return self
-
-    def as_teardown(self, **kwargs: Any) -> Any:
-        """Make its task a teardown."""
-        self.operator.as_teardown(**kwargs)
-        return self
-
-    def __enter__(self) -> Any:
-        return Scope.enter([self.operator])
-
-    def __exit__(self, *_: Any) -> None:
-        Scope.leave()
-
-    def __getattr__(self, name: str) -> Any:
-        if name in ("is_setup", "is_teardown", "on_failure_fail_dagrun", "task_id"):
-            return getattr(self.operator, name)
-        raise AttributeError(f"'XComArg' object has no attribute {name!r}")
-
-
-def duplicate(task: Any, dag: Any) -> None:
+def duplicate(task: Any) -> None:
     """What adding a task whose id the DAG has already is: an error since 2.0."""
     if era.at_least(2, 0):
         raise DuplicateTaskIdFound(f"Task id '{task.task_id}' has already been added to the DAG")

@@ -17,19 +17,19 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from . import inputs, notes, standin
+from . import notes, placeholders, standin
 from .standin import Unknown
 
 
 def install(root: str) -> None:
     """Put them in place, in this process, for good."""
-    json.loads = _tolerant(json.loads, inputs.missing_json)
-    ast.literal_eval = _tolerant(ast.literal_eval, inputs.missing_json)
+    json.loads = _tolerant(json.loads, placeholders.missing_json)
+    ast.literal_eval = _tolerant(ast.literal_eval, placeholders.missing_json)
     builtins.open = io.open = _opener(io.open)
     for module, names in (("yaml", ("safe_load", "load", "full_load")),):
         found = sys.modules.get(module)
         for name in names if found is not None else ():
-            setattr(found, name, _tolerant(getattr(found, name), inputs.missing_json))
+            setattr(found, name, _tolerant(getattr(found, name), placeholders.missing_json))
 
 
 def install_moments() -> None:
@@ -39,9 +39,9 @@ def install_moments() -> None:
 
 
 def _is_placeholder(item: Any) -> bool:
-    if isinstance(item, (Unknown, inputs.Placeholder)):
+    if isinstance(item, (Unknown, placeholders.Placeholder)):
         return True
-    return isinstance(item, str) and bool(inputs.PLACEHOLDER.search(item))
+    return isinstance(item, str) and bool(placeholders.PLACEHOLDER.search(item))
 
 
 def _tolerant(function: Callable[..., Any], otherwise: Callable[[str], Any]) -> Callable[..., Any]:
@@ -56,7 +56,7 @@ def _tolerant(function: Callable[..., Any], otherwise: Callable[[str], Any]) -> 
 
 def _text(item: Any) -> str:
     text = item.getvalue() if isinstance(item, io.StringIO) else str(item)
-    found = inputs.PLACEHOLDER.search(text)
+    found = placeholders.PLACEHOLDER.search(text)
     return found[0] if found else f"__var.{text[:60]}__"
 
 

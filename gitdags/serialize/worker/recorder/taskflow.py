@@ -11,17 +11,16 @@ from typing import Any
 
 from . import notes
 from .graph import Context, TaskGroup, unique_task_id
+from .mapping import Expansion, MappedOperator
 from .operators import (
     BASE_FIELDS,
     BaseSensorOperator,
-    Expansion,
     Fields,
-    MappedOperator,
     OperatorMeta,
     StandInOperator,
-    XComArg,
     merged_defaults,
 )
+from .results import XComArg
 
 # Names of Airflow's own classes, by decorator.
 _KINDS = {
