@@ -109,6 +109,8 @@ def _passes(member: tarfile.TarInfo) -> bool:
     """Whether it is a file, folder or link that Python's own filter for data lets pass."""
     if not (member.isreg() or member.isdir() or member.issym()):
         return False
+    if member.name.endswith("/") and not member.isdir():
+        return False  # the filter takes a link `a/` for one that lies in `a`
     try:
         tarfile.data_filter(member, "/nowhere/tree")
     except tarfile.FilterError:

@@ -59,7 +59,7 @@ def test_airflow_finds_it_by_its_entry_point() -> None:
         "print(errors, *[(p.name, len(p.listeners), len(p.external_views)) for p in plugins])\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip().splitlines()[-1] == "{} ('gitdags', 0, 0)"
+    assert done.stdout.strip().splitlines()[-1] == "{} ('gitdags', 0, 0) ('gitdags-web', 0, 0)"
     assert "gitdags" not in done.stderr
 
 

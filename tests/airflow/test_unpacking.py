@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gitdags import archive, git
@@ -170,6 +170,7 @@ names = st.lists(
 
 
 @given(st.lists(st.tuples(names, st.booleans(), names), max_size=8))
+@example([(["a", "a"], False, ["a"]), (["a", ""], True, [".."])])  # a link `a/` to the outside
 def test_whatever_the_members_nothing_leaves_the_tree(
     tmp_path_factory: pytest.TempPathFactory, members: list[tuple[list[str], bool, list[str]]]
 ) -> None:
