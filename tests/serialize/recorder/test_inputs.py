@@ -151,6 +151,16 @@ def test_trying_again_begins_anew(record: Record) -> None:
     assert outcome.dags[0]["document"]["description"] == "1"
 
 
+def test_settings(record: Record) -> None:
+    outcome = record(
+        HEAD + "from airflow import settings\nfrom airflow.settings import TIMEZONE, Session\n"
+        "from datetime import datetime\nassert os.path.isdir(settings.DAGS_FOLDER)\n"
+        "dag = DAG('d', start_date=datetime(2025, 1, 1, tzinfo=TIMEZONE), schedule_interval=None)\n"
+    )
+    assert outcome.errors == (), outcome.errors[0]["traceback"]
+    assert outcome.dags[0]["document"]["start_date"] == "2025-01-01T00:00:00Z"
+
+
 def test_asked_for_without_a_default(record: Record) -> None:
     """As in a deployment that does not set it; a file that is not prepared for that gets a text."""
     outcome = record(HEAD + "x = os.getenv('SCHEDULE')\ndag = DAG('d', schedule_interval=x)\n")

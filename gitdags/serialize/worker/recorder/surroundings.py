@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from . import notes, placeholders, standin
+from . import notes, placeholders, standin, things
 from .callers import is_ours
 
 _UNSET = object()
@@ -21,11 +21,17 @@ class Configuration:
 
     def __init__(self) -> None:
         self.known: dict[tuple[str, str], str] = {}
-        self.places: dict[str, str] = {}
+        self.places: dict[str, Any] = {}
+        """what ``airflow.settings`` holds"""
 
     def place(self, root: str, dags: str, plugins: str) -> None:
         """Say where things are."""
-        self.places = {"AIRFLOW_HOME": root, "DAGS_FOLDER": dags, "PLUGINS_FOLDER": plugins}
+        self.places = {
+            "AIRFLOW_HOME": root,
+            "DAGS_FOLDER": dags,
+            "PLUGINS_FOLDER": plugins,
+            "TIMEZONE": things.UTC,
+        }
         self.known = {
             ("core", "dags_folder"): dags, ("core", "plugins_folder"): plugins,
             ("core", "airflow_home"): root,
